@@ -1,0 +1,236 @@
+"""The rows of the option table that do not belong to one store's driver, and the choice among the prefixes."""
+
+from datetime import timedelta
+from typing import Final
+
+from wal_e.config.option import AnyOption, Option, parse_bool, parse_choice, parse_count, parse_text
+from wal_e.config.settings import Origin, Settings
+from wal_e.errors import UsageError
+from wal_e.units import parse_duration
+
+ARCHIVE: Final = "archive"
+LOGGING: Final = "logging"
+PATIENCE: Final = "patience"
+OTHER_STORES: Final = "stores of the original"
+
+NO: Final = False
+NOT_YET: Final = "; accepted, not used by this build"
+
+DESTINATIONS: Final = ("stderr", "syslog")
+FACILITIES: Final = ("user", *(f"local{number}" for number in range(8)))
+
+
+def parse_destinations(text: str) -> frozenset[str]:
+    """Reads a comma-separated list of stderr and syslog."""
+    parse = parse_choice(*DESTINATIONS)
+    return frozenset(parse(word) for word in text.split(",") if word.strip())
+
+
+def parse_retries(text: str) -> int | None:
+    """Reads how many tries there may be; below 1 there is no such limit, as in the original."""
+    try:
+        tries = int(text)
+    except ValueError:
+        raise UsageError(f'"{text}" is not a whole number', hint="Write how many tries there may be.") from None
+    return tries if tries >= 1 else None
+
+
+def _prefix(scheme: str, store: str, example: str) -> Option[str | None]:
+    return Option(
+        f"{scheme}-prefix",
+        (f"WALE_{scheme.upper()}_PREFIX",),
+        f"the archive's address on {store}, such as {example}",
+        None,
+        parse_text,
+        metavar="URL",
+        group=ARCHIVE,
+    )
+
+
+def _patience(name: str, default: timedelta, shown: str, help_text: str) -> Option[timedelta]:
+    variable = f"WALE_{name.upper().replace('-', '_')}"
+    return Option(
+        name, (variable,), help_text, default, parse_duration, metavar="DURATION", group=PATIENCE, shown=shown
+    )
+
+
+def _foreign(name: str, variable: str, help_text: str, short: str | None = None) -> Option[str | None]:
+    return Option(name, (variable,), f"{help_text}{NOT_YET}", None, parse_text, group=OTHER_STORES, short=short)
+
+
+SWIFT_PREFIX: Final = _prefix("swift", "OpenStack Swift", "swift://container/path")
+FILE_PREFIX: Final = _prefix("file", "a local folder", "file://localhost/var/backups/main")
+S3_PREFIX: Final = _prefix("s3", "S3", "s3://bucket/path")
+GS_PREFIX: Final = _prefix("gs", "Google Cloud Storage", "gs://bucket/path")
+WABS_PREFIX: Final = _prefix("wabs", "Azure Blob Storage", "wabs://container/path")
+
+COMPRESSION_LEVEL: Final[Option[int]] = Option(
+    "compression-level",
+    ("WALE_COMPRESSION_LEVEL",),
+    "zstd level of what is stored, from 1 (fast) to 19 (small)",
+    3,
+    parse_count(1, 19),
+    metavar="LEVEL",
+    group=ARCHIVE,
+)
+GPG_KEY_ID: Final[Option[str | None]] = Option(
+    "gpg-key-id",
+    ("WALE_GPG_KEY_ID",),
+    "the key that the original encrypted to; this build cannot encrypt and refuses to store anything while it is set",
+    None,
+    parse_text,
+    metavar="ID",
+    group=ARCHIVE,
+)
+
+TERSE: Final[Option[bool]] = Option(
+    "terse",
+    (),
+    "log warnings and errors only",
+    NO,
+    parse_bool,
+    group=LOGGING,
+    switch=True,
+)
+LOG_DESTINATION: Final[Option[frozenset[str]]] = Option(
+    "log-destination",
+    ("WALE_LOG_DESTINATION",),
+    "where log lines go: stderr, syslog, or both, separated by a comma",
+    frozenset(DESTINATIONS),
+    parse_destinations,
+    metavar="LIST",
+    group=LOGGING,
+    shown="stderr,syslog",
+)
+SYSLOG_FACILITY: Final[Option[str]] = Option(
+    "syslog-facility",
+    ("WALE_SYSLOG_FACILITY",),
+    "the syslog facility: user, or local0 to local7",
+    "user",
+    parse_choice(*FACILITIES),
+    metavar="FACILITY",
+    group=LOGGING,
+)
+
+PUSH_TIMEOUT: Final = _patience(
+    "push-timeout",
+    timedelta(minutes=1),
+    "1min",
+    "how long wal-push goes on trying before PostgreSQL is told to call again",
+)
+FETCH_TIMEOUT: Final = _patience(
+    "fetch-timeout",
+    timedelta(minutes=10),
+    "10min",
+    "how long wal-fetch keeps trying through an outage before it stops a recovery",
+)
+STANDBY_FETCH_TIMEOUT: Final = _patience(
+    "standby-fetch-timeout",
+    timedelta(seconds=5),
+    "5s",
+    "the same on a standby, which asks again by itself and may stream instead",
+)
+BACKUP_WAL_TIMEOUT: Final = _patience(
+    "backup-wal-timeout",
+    timedelta(minutes=10),
+    "10min",
+    "how long backup-push waits for PostgreSQL to archive the WAL that the backup needs",
+)
+STORE_TIMEOUT: Final = _patience(
+    "store-timeout",
+    timedelta(minutes=5),
+    "5min",
+    "how long every other request to the store is repeated before a command gives up",
+)
+RETRIES: Final[Option[int | None]] = Option(
+    "retries",
+    ("WALE_RETRIES",),
+    "how many times one request is tried at most; below 1, or not set: until its timeout",
+    None,
+    parse_retries,
+    metavar="NUMBER",
+    group=PATIENCE,
+)
+DEBUG: Final[Option[bool]] = Option(
+    "debug",
+    ("WALE_DEBUG",),
+    "log more, and Python's traceback for an unexpected error",
+    NO,
+    parse_bool,
+    group=LOGGING,
+    switch=True,
+)
+
+AWS_ACCESS_KEY_ID: Final = _foreign("aws-access-key-id", "AWS_ACCESS_KEY_ID", "S3 access key", short="k")
+AWS_INSTANCE_PROFILE: Final[Option[bool]] = Option(
+    "aws-instance-profile",
+    ("AWS_INSTANCE_PROFILE",),
+    f"S3 credentials from the instance profile{NOT_YET}",
+    NO,
+    parse_bool,
+    group=OTHER_STORES,
+    switch=True,
+)
+GS_ACCESS_KEY_ID: Final = _foreign("gs-access-key-id", "GS_ACCESS_KEY_ID", "Google Cloud Storage access key")
+WABS_ACCOUNT_NAME: Final = _foreign("wabs-account-name", "WABS_ACCOUNT_NAME", "Azure account name", short="a")
+
+# The original's order, on the command line as in the environment, with Swift where its environment has it.
+PREFIXES: Final = (FILE_PREFIX, GS_PREFIX, S3_PREFIX, SWIFT_PREFIX, WABS_PREFIX)
+EXCLUSIVE: Final = ((AWS_ACCESS_KEY_ID, AWS_INSTANCE_PROFILE),)
+
+GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
+    SWIFT_PREFIX,
+    FILE_PREFIX,
+    S3_PREFIX,
+    GS_PREFIX,
+    WABS_PREFIX,
+    COMPRESSION_LEVEL,
+    GPG_KEY_ID,
+    PUSH_TIMEOUT,
+    FETCH_TIMEOUT,
+    STANDBY_FETCH_TIMEOUT,
+    BACKUP_WAL_TIMEOUT,
+    STORE_TIMEOUT,
+    RETRIES,
+    TERSE,
+    LOG_DESTINATION,
+    SYSLOG_FACILITY,
+    DEBUG,
+    AWS_ACCESS_KEY_ID,
+    AWS_INSTANCE_PROFILE,
+    GS_ACCESS_KEY_ID,
+    WABS_ACCOUNT_NAME,
+)
+
+_RANKS = ((Origin.FLAG,), (Origin.ENVDIR, Origin.ENVIRONMENT), (Origin.FILE,))
+
+
+def chosen_prefix(settings: Settings) -> Option[str | None] | None:
+    """The prefix that counts: flags beat variables beat the file, and among equals file, gs, s3, swift, wabs."""
+    for rank in _RANKS:
+        for option in PREFIXES:
+            if settings.source(option).origin in rank:
+                return option
+    return None
+
+
+def archive_address(settings: Settings) -> str:
+    """The archive's address, from the prefix that counts; raises `UsageError` where none is set."""
+    chosen = chosen_prefix(settings)
+    address = settings[chosen] if chosen else None
+    if not address:
+        raise UsageError(
+            "no storage prefix defined",
+            hint="Set WALE_SWIFT_PREFIX or WALE_FILE_PREFIX, or give --swift-prefix or --file-prefix.",
+        )
+    return address
+
+
+def refuse_plain_text(settings: Settings) -> None:
+    """Raises `UsageError` where a key to encrypt to is set: what the user wants sealed is never stored in the clear."""
+    if settings.is_set(GPG_KEY_ID):
+        raise UsageError(
+            "this build cannot encrypt, and will not store in the clear what is meant to be encrypted",
+            detail=f"{settings.source(GPG_KEY_ID)} asks for encryption.",
+            hint="Unset WALE_GPG_KEY_ID if the archive may hold plain data.",
+        )
