@@ -1,0 +1,223 @@
+"""
+OpenStack Swift: complete object names in one container, over python-swiftclient's request functions.
+
+swiftclient.Connection is left aside: it is not thread-safe, and repeats by rules of its own. Here a pool of HTTP
+connections shares one login. A refused token is renewed once per request, a body being opened again; all other
+repeating is `store.retry`'s.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from wal_e.config import Settings
+from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
+from wal_e.store.api import Body, Capabilities, ObjectInfo
+from wal_e.store.drivers.swift_delete import Deleter
+from wal_e.store.drivers.swift_errors import container_missing
+from wal_e.store.drivers.swift_login import open_login
+from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift_wire import Stream, Wire
+from wal_e.store.url import ArchiveUrl
+
+__all__ = ["OPTIONS", "SwiftStore", "open_driver"]
+from wal_e.units import GIB
+
+CHUNK = 1 << 20
+MAX_OBJECT = 5 * GIB
+LIST_PAGE = 10_000
+FIRST_PAGE = 1_000  # most listings, and every look whether there is anything, end here
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+
+Page = list[dict[str, Any]]
+
+
+class SwiftStore:
+    """One container. Creating is not atomic in Swift: several of concurrent create-only puts may be told 201."""
+
+    def __init__(self, options: SwiftOptions, container: str, *, list_page: int | None = None) -> None:
+        self.capabilities = Capabilities(atomic_create=False, max_object=MAX_OBJECT, list_page=list_page or LIST_PAGE)
+        self._list_page = list_page
+        self._container = container
+        self._container_seen = False
+        self._wire = Wire(open_login(options), options.timeouts)
+        self._deleter = Deleter(self._wire, container)
+
+    def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+        """See `Store.put`; the MD5 of the body goes along, and Swift refuses other bytes."""
+        what = f'could not store "{key}"'
+        if body.size > MAX_OBJECT:
+            raise Misconfigured(f"{what}: {body.size} bytes are more than the 5 GiB that Swift takes in one object")
+        digest = _digest(key, body)
+        answer: dict[str, Any] = {}
+        headers = {"If-None-Match": "*"} if create_only else {}
+
+        def send(client: Any, where: dict[str, Any]) -> str:
+            with body.open() as source:
+                contents = source if body.size else b""
+                sent: str = client.put_object(
+                    **where,
+                    container=self._container,
+                    name=key,
+                    contents=contents,
+                    content_length=body.size,
+                    etag=digest,
+                    content_type="application/octet-stream",
+                    headers=headers,
+                    response_dict=answer,
+                )
+                return sent
+
+        try:
+            etag = self._wire.call(what, send, sends_body=True)
+        except NotFound as error:
+            raise container_missing(self._container) from error
+        except Exists:
+            raise Exists(f'"{key}" exists already') from None
+        if etag and etag != digest:
+            raise ShortRead(f"{what}: Swift stored other bytes than were sent, with MD5 {etag} and not {digest}")
+        self._container_seen = True
+        return ObjectInfo(key, body.size, _modified(answer["headers"]), digest)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """See `Store.get`; the MD5 of a whole object is compared at its end."""
+        what = f'could not read "{key}"'
+        if length == 0 or (start and length is None):
+            size = self.head(key).size
+            if start > size:
+                raise ShortRead(f'"{key}" has {size} bytes, and not those from {start}')
+            length = length if length is not None else size - start
+            if length == 0:
+                return
+        with self._open(what, key, start, length) as stream:
+            whole = start == 0 and length is None
+            expected = _expected(what, stream.headers, start, length)
+            digest = hashlib.md5(usedforsecurity=False) if whole else None
+            got = 0
+            for chunk in stream.chunks(CHUNK):
+                got += len(chunk)
+                if digest is not None:
+                    digest.update(chunk)
+                yield chunk
+            if expected is not None and got != expected:
+                raise ShortRead(f"{what}: {got} of {expected} bytes arrived")
+            etag = _etag(stream.headers)
+            if digest is not None and etag is not None and digest.hexdigest() != etag:
+                raise ShortRead(f"{what}: its MD5 is {digest.hexdigest()} and not {etag}")
+
+    def head(self, key: str) -> ObjectInfo:
+        """See `Store.head`."""
+        what = f'could not look at "{key}"'
+        try:
+            headers = self._wire.call(
+                what, lambda client, where: client.head_object(**where, container=self._container, name=key)
+            )
+        except NotFound:
+            self._confirm_container(what)
+            raise NotFound(f'"{key}" is not in the container "{self._container}"') from None
+        self._container_seen = True
+        return ObjectInfo(key, int(headers["content-length"]), _modified(headers), _etag(headers))
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """See `Store.list`; a page that is not full need not be the last, so only an empty one ends the listing."""
+        what = f'could not list "{prefix}" in the container "{self._container}"'
+        limit: int | None = self._list_page or FIRST_PAGE
+        while True:
+            try:
+                page = self._page(what, prefix, after, limit)
+            except Exists:  # 412: the service's own limit is smaller; without one of ours it uses that
+                page = self._page(what, prefix, after, None)
+            if not page:
+                return
+            for entry in page:
+                modified = datetime.fromisoformat(entry["last_modified"]).replace(tzinfo=UTC)
+                yield ObjectInfo(entry["name"], entry["bytes"], modified, entry["hash"])
+            after, limit = page[-1]["name"], self._list_page
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`; in bulk where the service offers that, each key's answer checked."""
+        if self._deleter.delete(keys):
+            self._confirm_container("could not delete objects")
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._wire.close()
+
+    def _open(self, what: str, key: str, start: int, length: int | None) -> Stream:
+        headers = {}
+        if start or length is not None:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        try:
+            return self._wire.stream(what, self._container, key, headers)
+        except NotFound:
+            self._confirm_container(what)
+            raise NotFound(f'"{key}" is not in the container "{self._container}"') from None
+
+    def _page(self, what: str, prefix: str, after: str, limit: int | None) -> Page:
+        try:
+            _, page = self._wire.call(
+                what,
+                lambda client, where: client.get_container(
+                    **where, container=self._container, prefix=prefix, marker=after, limit=limit
+                ),
+            )
+        except NotFound as error:
+            raise container_missing(self._container) from error
+        self._container_seen = True
+        found: Page = page
+        return found
+
+    def _confirm_container(self, what: str) -> None:
+        """Raise where a 404 meant the container: an archive that cannot be seen is not an empty one."""
+        if self._container_seen:
+            return
+        try:
+            self._wire.call(what, lambda client, where: client.head_container(**where, container=self._container))
+        except NotFound as error:
+            raise container_missing(self._container) from error
+        self._container_seen = True
+
+
+def _digest(key: str, body: Body) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    size = 0
+    with body.open() as source:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    if size != body.size:
+        raise ShortRead(f'{size} of {body.size} bytes were there to be stored as "{key}"')
+    return digest.hexdigest()
+
+
+def _expected(what: str, headers: dict[str, str], start: int, length: int | None) -> int | None:
+    """Return how many bytes must come; raises `ShortRead` where the answer is about others than were asked for."""
+    if length is None:
+        announced = headers.get("content-length")
+        return None if announced is None else int(announced)
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    if match is None or (int(match[1]), int(match[2])) != (start, start + length - 1):
+        said = headers.get("content-range", "the whole object")
+        raise ShortRead(f"{what}: asked for bytes {start} to {start + length - 1}, the answer has {said}")
+    return length
+
+
+def _etag(headers: dict[str, str]) -> str | None:
+    """Return the MD5 of the content; of an object made of segments the etag says something else."""
+    if "x-static-large-object" in headers or "x-object-manifest" in headers:
+        return None
+    return headers.get("etag", "").strip('"') or None
+
+
+def _modified(headers: dict[str, str]) -> datetime:
+    if "x-timestamp" in headers:
+        return datetime.fromtimestamp(float(headers["x-timestamp"]), UTC)
+    return parsedate_to_datetime(headers["last-modified"])
+
+
+def open_driver(url: ArchiveUrl, settings: Settings) -> SwiftStore:
+    """Return the container of an address; raises `Misconfigured` where settings are missing."""
+    return SwiftStore(SwiftOptions.of(settings), url.container)
