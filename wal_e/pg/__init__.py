@@ -1,0 +1,1 @@
+"""Facts about PostgreSQL: names, files, formats and the one session that a backup needs."""
