@@ -1,0 +1,1 @@
+"""Leaves that turn bytes into stored bytes: compression."""

@@ -1,0 +1,1 @@
+"""Our archive format: names, packs, block maps, manifests, stored WAL."""

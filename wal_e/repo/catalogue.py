@@ -1,0 +1,101 @@
+"""
+Which base backups the archive has: a backup exists when its manifest does.
+
+Finding them costs a request for each backup, not for each pack: events, manifest and packs sort in this order,
+so after a manifest the listing goes on behind the packs.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from wal_e.errors import NoSuchBackup, NotFound, ShortRead
+from wal_e.repo.layout import BACKUP_PREFIX, backup_prefix, manifest_key
+from wal_e.repo.manifest import Manifest, Summary, decode_manifest, decode_summary, encode_manifest
+from wal_e.store.api import Body, Store, read_object
+from wal_e.units import KIB
+
+_HEAD: Final = 32 * KIB
+_LAST: Final = "~"
+"""Sorts behind every character that our object names begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupEntry:
+    """One committed base backup, as the listing shows it; `size` is that of the manifest, in bytes."""
+
+    name: str
+    last_modified: datetime
+    size: int
+
+
+def list_backups(store: Store) -> list[BackupEntry]:
+    """The committed backups in the order of their names."""
+    entries: list[BackupEntry] = []
+    after = ""
+    while True:
+        found = next(iter(store.list(BACKUP_PREFIX, after=after)), None)
+        if found is None:
+            return entries
+        name = found.key.removeprefix(BACKUP_PREFIX).split("/", 1)[0]
+        for info in store.list(backup_prefix(name)):
+            if info.key == manifest_key(name):
+                entries.append(BackupEntry(name, info.last_modified, info.size))
+            if info.key >= manifest_key(name):
+                break
+        after = backup_prefix(name) + _LAST
+
+
+def load_summary(store: Store, name: str) -> Summary:
+    """The summary of one backup, from the first bytes of its manifest; `NoSuchBackup` when there is none."""
+    key = manifest_key(name)
+    try:
+        size = store.head(key).size
+        head = read_object(store, key, start=0, length=min(size, _HEAD))
+    except NotFound:
+        raise _no_such_backup(name) from None
+    summary = decode_summary(head)
+    return load_manifest(store, name).summary if summary is None else summary
+
+
+def load_manifest(store: Store, name: str) -> Manifest:
+    """The whole manifest of one backup; `NoSuchBackup` when there is none, `Corrupt` when it is damaged."""
+    try:
+        return decode_manifest(read_object(store, manifest_key(name)))
+    except NotFound:
+        raise _no_such_backup(name) from None
+
+
+def commit(store: Store, manifest: Manifest) -> None:
+    """
+    Makes the backup exist, after comparing every pack with what the store really holds (H22).
+
+    A second commit of one name raises `Exists`, from the store.
+    """
+    name = manifest.summary.name
+    stored = {info.key: info.size for info in store.list(backup_prefix(name))}
+    for pack in manifest.packs:
+        size = stored[pack.key] if pack.key in stored else _head_size(store, pack.key)
+        if size != pack.size:
+            raise ShortRead(
+                f'the pack "{pack.key}" has {size} bytes in the store, {pack.size} were sent',
+                hint="The backup was not committed. Take it again.",
+            )
+    store.put(manifest_key(name), Body.of(encode_manifest(manifest)), create_only=True)
+
+
+def _head_size(store: Store, key: str) -> int:
+    """A listing may lag behind (H18): what it does not show is asked for by name."""
+    try:
+        return store.head(key).size
+    except NotFound:
+        return 0
+
+
+def name_is_taken(store: Store, name: str) -> bool:
+    """Whether anything is stored under this backup's name, committed or not."""
+    return next(iter(store.list(backup_prefix(name))), None) is not None
+
+
+def _no_such_backup(name: str) -> NoSuchBackup:
+    return NoSuchBackup(f'there is no backup "{name}"', hint="wal-e backup-list shows the backups of this archive.")
