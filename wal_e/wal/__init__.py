@@ -1,0 +1,1 @@
+"""What archive_command and restore_command do."""
