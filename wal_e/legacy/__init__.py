@@ -1,0 +1,1 @@
+"""Archives that the original WAL-E and WAL-G left behind: read, never written."""

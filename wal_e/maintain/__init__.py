@@ -1,0 +1,1 @@
+"""Deciding what to keep, and deleting the rest."""
