@@ -1,0 +1,28 @@
+"""`backup-push`."""
+
+from wal_e.backup.contents import BackupRequest
+from wal_e.backup.offline import push_offline
+from wal_e.backup.run import push_backup
+from wal_e.cli.context import Context
+from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
+from wal_e.errors import UsageError
+
+
+def run(context: Context) -> int:
+    """Takes a base backup of a running cluster, or of a stopped one."""
+    arguments, settings = context.arguments, context.settings
+    refuse_plain_text(settings)
+    if arguments.cluster_read_rate_limit == 0:
+        raise UsageError("nothing can be read at 0 bytes per second", hint="Leave --cluster-read-rate-limit out.")
+    request = BackupRequest(
+        arguments.PG_CLUSTER_DIRECTORY,
+        threads=arguments.pool_size,
+        read_rate=arguments.cluster_read_rate_limit,
+        offline=arguments.while_offline,
+        level=settings[COMPRESSION_LEVEL],
+        wal_timeout=settings[BACKUP_WAL_TIMEOUT],
+    )
+    push = push_offline if request.offline else push_backup
+    with context.store(requests=request.threads) as store:
+        push(store, request, context.emit)
+    return 0

@@ -1,0 +1,196 @@
+"""The commands, as a table: the parser and the reference are made from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from wal_e.config import parse_choice, parse_count
+from wal_e.units import parse_size
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """
+    One argument of a command, positional where its name has no dash.
+
+    Arguments of one `group` exclude each other. `parse` raises `UsageError`; a `switch` takes no value.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    parse: Callable[[str], Any] = str
+    default: Any = None
+    metavar: str | None = None
+    switch: bool = False
+    optional: bool = False
+    group: str | None = None
+
+    @property
+    def positional(self) -> bool:
+        """Whether it is known by its place."""
+        return not self.names[0].startswith("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """
+    One command; `run` names the module and function that do it, imported when it is called.
+
+    `loud` commands announce themselves in the log; those that PostgreSQL calls for every segment do not.
+    """
+
+    name: str
+    help: str
+    run: str
+    arguments: tuple[Argument, ...] = ()
+    children: tuple["Command", ...] = ()
+    loud: bool = True
+
+
+def _pool_size(default: int, help_text: str) -> Argument:
+    return Argument(("-p", "--pool-size"), help_text, parse_count(1, 256), default, "NUMBER")
+
+
+def _target(name: str, metavar: str, help_text: str) -> Argument:
+    return Argument((f"--target-{name}",), help_text, metavar=metavar, group="target")
+
+
+DIRECTORY: Final = Argument(("PG_CLUSTER_DIRECTORY",), "the data directory", Path)
+_DELETE: Final = "wal_e.cli.deletion"
+
+COMMANDS: Final = (
+    Command("version", "print the version", "wal_e.cli.version:run", loud=False),
+    Command(
+        "backup-push",
+        "take a base backup",
+        "wal_e.cli.backup:run",
+        (
+            _pool_size(4, "how many threads read and compress"),
+            Argument(
+                ("--cluster-read-rate-limit",),
+                "read at most so many bytes per second, all threads together; 64MB is understood too",
+                parse_size,
+                metavar="BYTES_PER_SECOND",
+            ),
+            Argument(("--while-offline",), "the cluster is shut down, and stays so during the backup", switch=True),
+            DIRECTORY,
+        ),
+    ),
+    Command(
+        "backup-fetch",
+        "restore a base backup",
+        "wal_e.cli.restore:run",
+        (
+            _pool_size(4, "how many threads fetch and write"),
+            Argument(
+                ("--blind-restore",),
+                "put every tablespace into the data directory, as a plain directory",
+                switch=True,
+                group="places",
+            ),
+            Argument(
+                ("--restore-spec",),
+                "a JSON file that says where tablespaces go, or SOURCE: where they were",
+                metavar="FILE|SOURCE",
+                group="places",
+            ),
+            Argument(("--standby",), "make a follower, which fetches WAL until it is promoted", switch=True),
+            _target("time", "TIME", "recover to this time; it needs an offset from UTC, as 2026-11-23 14:30:00+00"),
+            _target("lsn", "LSN", "recover to this position in the WAL"),
+            _target("xid", "XID", "recover to this transaction"),
+            _target("name", "NAME", "recover to this restore point"),
+            Argument(
+                ("--target-immediate",),
+                "recover until the copy is consistent, not further",
+                switch=True,
+                group="target",
+            ),
+            Argument(
+                ("--target",),
+                "the same as --target-immediate",
+                parse_choice("immediate"),
+                metavar="immediate",
+                group="target",
+            ),
+            Argument(("--target-timeline",), "follow this timeline: a number, latest, or current", metavar="TIMELINE"),
+            Argument(
+                ("--target-action",),
+                "what the server does at the target: pause (which it does by default), promote or shutdown",
+                parse_choice("pause", "promote", "shutdown"),
+                metavar="ACTION",
+            ),
+            Argument(("--target-exclusive",), "stop before the target, not after it", switch=True),
+            Argument(
+                ("--archive-mode",),
+                "off: the copy archives nothing, preserve: it does what its configuration says; without it off "
+                "for every copy that this command sets up for recovery, but for a follower",
+                parse_choice("off", "preserve"),
+                metavar="off|preserve",
+            ),
+            DIRECTORY,
+            Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
+        ),
+    ),
+    Command(
+        "backup-list",
+        "list the base backups",
+        "wal_e.cli.listing:run",
+        (
+            Argument(("--detail",), "look into each backup for its size and where it stops", switch=True),
+            Argument(("QUERY",), "a backup's name, or LATEST: only this one", optional=True),
+        ),
+    ),
+    Command(
+        "wal-push",
+        "archive a WAL file: archive_command",
+        "wal_e.cli.wal:push",
+        (
+            _pool_size(32, "accepted, not used: one file at a time"),
+            Argument(("WAL_SEGMENT",), "the file, %p in archive_command", Path),
+        ),
+        loud=False,
+    ),
+    Command(
+        "wal-fetch",
+        "bring a WAL file back: restore_command",
+        "wal_e.cli.wal:fetch",
+        (
+            Argument(("-p", "--prefetch"), "accepted, not used: one file at a time", parse_count(0), 8, "NUMBER"),
+            Argument(
+                ("--end-at-gap",),
+                "let a recovery end before a segment that is missing although later ones are stored; all that comes "
+                "after the gap is lost",
+                switch=True,
+            ),
+            Argument(("WAL_SEGMENT",), "the file's name, %f in restore_command"),
+            Argument(("WAL_DESTINATION",), "where it goes, %p in restore_command", Path),
+        ),
+        loud=False,
+    ),
+    Command(
+        "delete",
+        "delete backups, and WAL that no backup needs",
+        "",
+        (
+            Argument(("-n", "--dry-run"), "only tell what would be deleted, even with --confirm", switch=True),
+            Argument(("--confirm",), "really delete; without it nothing is", switch=True),
+        ),
+        children=(
+            Command(
+                "before",
+                "delete what is older than a backup, or a WAL segment",
+                f"{_DELETE}:before",
+                (Argument(("NAME",), "a backup's name, or a segment's"),),
+            ),
+            Command(
+                "retain",
+                "delete all but the newest backups",
+                f"{_DELETE}:retain",
+                (Argument(("NUM",), "how many backups stay", parse_count(1)),),
+            ),
+            Command("old-versions", "delete what the layouts of very early WAL-E left", f"{_DELETE}:old_versions"),
+            Command("everything", "delete the whole archive", f"{_DELETE}:everything"),
+        ),
+    ),
+)

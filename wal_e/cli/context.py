@@ -1,0 +1,47 @@
+"""What a command gets from main: its arguments, the settings, the sink, and a way to the archive."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from wal_e.config import Settings
+from wal_e.config.rows import RETRIES, STORE_TIMEOUT, archive_address
+from wal_e.events import Sink
+from wal_e.store.api import Store
+
+_REQUESTS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run of a command; `envdir` is what --envdir named."""
+
+    arguments: argparse.Namespace
+    settings: Settings
+    emit: Sink
+    envdir: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """The archive's address as the user gave it; `UsageError` where there is none."""
+        return archive_address(self.settings)
+
+    @contextlib.contextmanager
+    def store(self, patience: timedelta | None = None, *, requests: int = _REQUESTS) -> Iterator[Store]:
+        """
+        The archive, open as long as the block lasts.
+
+        `patience` is how long a request is repeated through an outage; `requests` how many may be under way.
+        """
+        from wal_e.store.retry import RetryPolicy  # noqa: PLC0415  `wal-e version` needs no store
+        from wal_e.store.stack import StackOptions, build_stack  # noqa: PLC0415  the same
+
+        deadline = self.settings[STORE_TIMEOUT] if patience is None else patience
+        policy = RetryPolicy(deadline=deadline.total_seconds(), tries=self.settings[RETRIES])
+        options = StackOptions(concurrency=max(requests, _REQUESTS), retry=policy, emit=self.emit)
+        with contextlib.closing(build_stack(self.address, self.settings, options).store) as store:
+            yield store

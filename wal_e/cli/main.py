@@ -1,0 +1,190 @@
+"""
+The command `wal-e`: parses, sets up logging and signals, calls the command, and turns outcomes into exit codes.
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | an error that is explained in the log; of wal-fetch: the archive does not have the file |
+| 2 | the command line is wrong, or an unexpected error |
+| 127 | no command |
+| 200 | an error of wal-fetch in a recovery without standby mode: PostgreSQL stops instead of ending recovery (H14) |
+
+Codes of wal-push are never above 125, which would end the archiver (H07).
+"""
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+from wal_e.cli.context import Context
+from wal_e.cli.log import CRITICAL, MAIN, Log, message_of, to_stderr
+from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse
+from wal_e.cli.progress import Listener
+from wal_e.cli.render import ReaderGone
+from wal_e.cli.signals import Signals
+from wal_e.config import Option, Settings, apply_envdir, load
+from wal_e.config.rows import DEBUG, DESTINATIONS, LOG_DESTINATION, SYSLOG_FACILITY, TERSE
+from wal_e.errors import UsageError, WalEError
+from wal_e.events import Level, Message, silent
+
+T = TypeVar("T")
+ERROR: Final = 1
+UNEXPECTED: Final = 2
+NO_COMMAND: Final = 127
+_FETCH: Final = "wal-fetch"
+_SHELL_ADDS: Final = 128
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits."""
+    outcome = run(sys.argv[1:] if argv is None else argv)
+    if outcome.signal is not None:
+        # Who asked us to stop must see it: PostgreSQL tells a stopped restore_command from one that found nothing.
+        signal.signal(outcome.signal, signal.SIG_DFL)
+        os.kill(os.getpid(), outcome.signal)
+    sys.exit(outcome.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The exit code; where `signal` is set, the process ends by that signal instead."""
+
+    code: int
+    signal: int | None = None
+
+
+def run(argv: Sequence[str]) -> Outcome:
+    """Runs the command line to its outcome; nothing of Python's own errors gets out."""
+    session = _Session()
+    with Signals() as signals:
+        try:
+            return Outcome(session.run(argv))
+        except SystemExit as done:
+            # argparse, after --help and --version.
+            return Outcome(done.code if isinstance(done.code, int) else 0)
+        except Exception as error:  # noqa: BLE001  the last line: PostgreSQL gets a code that fits, whatever it is
+            code = _report(session, error)
+            if not (_FETCH in argv if session.command is None else session.command == _FETCH):
+                return Outcome(code)
+            return _fetch_outcome(session, error, code, signals.received)
+
+
+def _report(session: "_Session", error: Exception) -> int:
+    """Tells the user about an error, and returns the exit code that it has by itself."""
+    match error:
+        case CommandLineError():
+            to_stderr(str(error))
+            return UNEXPECTED
+        case ReaderGone():
+            return ERROR
+        case WalEError():
+            session.log.write(message_of(error))
+            return error.exit_code
+        case _:
+            session.log.write(_unexpected(error, debug=session.debug), CRITICAL)
+            return UNEXPECTED
+
+
+def _fetch_outcome(session: "_Session", error: Exception, code: int, received: int | None) -> Outcome:
+    """The exit code of wal-fetch tells PostgreSQL what to do; its own would say that the archive has no such file."""
+    if received is not None:
+        return Outcome(_SHELL_ADDS + received, received)
+    fitting = session.fetch_code(error)
+    by_hand = isinstance(error, CommandLineError) and not Path("PG_VERSION").exists()
+    return Outcome(code if by_hand else fitting)
+
+
+class _Session:
+    """What is known so far, for the report of an error that may come at any time."""
+
+    def __init__(self) -> None:
+        self.log = Log(DESTINATIONS)
+        self.debug = False
+        self.command: str | None = None
+        self.destination: Path | None = None
+
+    def run(self, argv: Sequence[str]) -> int:
+        parsed = parse(argv, all_options())
+        self.destination = getattr(parsed.arguments, "WAL_DESTINATION", None)
+        command = parsed.command
+        if command is None:
+            raise _NoCommand("no subcommand was given", hint='Run "wal-e --help" to see the subcommands.')
+        self.command = command.name
+        if command.name == "version":
+            return _function(command.run)(Context(parsed.arguments, load([], environ={}), silent))
+        settings = self._settings(parsed)
+        listener = Listener(self.log)
+        if command.loud:
+            detail = f'The subcommand is "{getattr(parsed.arguments, "parent", command.name)}".'
+            listener(Message(MAIN, "starting WAL-E", detail=detail))
+        try:
+            return _function(command.run)(Context(parsed.arguments, settings, listener, parsed.envdir))
+        finally:
+            listener.close()
+
+    def fetch_code(self, error: BaseException) -> int:
+        """What wal-fetch answers where an error kept it from an answer: as whoever asks has to understand it."""
+        from wal_e.wal.asker import data_directory_of, exit_code_for, recovery_mode  # noqa: PLC0415  wal-fetch only
+
+        destination = self.destination or Path("pg_wal", "RECOVERYXLOG")
+        return exit_code_for(error, recovery_mode(data_directory_of(destination)))
+
+    def _settings(self, parsed: Parsed) -> Settings:
+        settings = load(all_options(), parsed.flags, envdir=parsed.envdir, file=parsed.config)
+        if parsed.envdir is not None:
+            apply_envdir(parsed.envdir)
+        self.log, complaints = _make_log(settings)
+        self.debug = self.log.level <= Level.DEBUG
+        for complaint in complaints:
+            self.log.write(complaint)
+        return settings
+
+
+class _NoCommand(UsageError):
+    """The command line names no subcommand."""
+
+    exit_code = NO_COMMAND
+
+
+def _make_log(settings: Settings) -> tuple[Log, list[Message]]:
+    """The log that the settings ask for; what is wrong with them is complained of, but stops no archiving."""
+    complaints: list[Message] = []
+
+    def lenient(option: Option[T], complaint: str) -> T:
+        try:
+            return settings[option]
+        except UsageError as error:
+            complaints.append(Message(MAIN, complaint, error.detail, error.hint, level=Level.WARNING))
+            return option.default
+
+    debug = lenient(DEBUG, "invalid debug setting specified")
+    level = Level.DEBUG if debug else Level.INFO
+    if lenient(TERSE, "invalid terse setting specified"):
+        level = Level.WARNING
+    destinations = lenient(LOG_DESTINATION, "invalid log destination specified")
+    facility = lenient(SYSLOG_FACILITY, "invalid syslog facility level specified")
+    return Log(destinations, facility, level), complaints
+
+
+def _function(run: str) -> Callable[[Context], int]:
+    """Imports what the command needs, and nothing else."""
+    module, _, name = run.partition(":")
+    function: Callable[[Context], int] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _unexpected(error: Exception, *, debug: bool) -> Message:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__}: {error} (in {frame.name}, {Path(frame.filename).name} line {frame.lineno})"
+    return Message(
+        MAIN,
+        "An unprocessed exception has avoided all error handling",
+        detail="".join(traceback.format_exception(error)).rstrip() if debug else place,
+        hint="Please report this; WALE_DEBUG=1 shows where it comes from.",
+    )

@@ -1,0 +1,56 @@
+"""What commands print on stdout: the one module that does."""
+
+import contextlib
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from wal_e.errors import Interrupted, WalEError
+
+LIST_COLUMNS: Final = (
+    "name",
+    "last_modified",
+    "expanded_size_bytes",
+    "wal_segment_backup_start",
+    "wal_segment_offset_backup_start",
+    "wal_segment_backup_stop",
+    "wal_segment_offset_backup_stop",
+)
+
+
+class ReaderGone(Interrupted):
+    """Whoever read our output closed it, as `head` does; not worth a word."""
+
+
+def tsv(rows: Iterable[Sequence[str]], columns: Sequence[str] = LIST_COLUMNS) -> str:
+    """Rows under a header, separated by tabs, each line ended by CR and LF as in the original."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, dialect="excel-tab")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_out(text: str) -> None:
+    """Writes to stdout as it is; `ReaderGone` where the reader has left, `WalEError` where it cannot be written."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        raise ReaderGone("nobody reads the output any more") from None
+    except OSError as error:
+        _drop_stdout()
+        raise WalEError("could not write the output", detail=f"{error.strerror}.") from error
+
+
+def _drop_stdout() -> None:
+    """What is still buffered would fail again when the interpreter ends, and change the exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
