@@ -1,0 +1,1 @@
+"""Benchmarks: whole commands, ours against pgBackRest and against the raw limit, in one run on one machine."""
