@@ -1,0 +1,89 @@
+"""The shape of log lines, which people's scripts look for."""
+
+import syslog
+from datetime import UTC, datetime
+
+import pytest
+
+from wal_e.cli.log import CRITICAL, Log, format_message, message_of
+from wal_e.cli.progress import Lines, Listener
+from wal_e.errors import UsageError
+from wal_e.events import Level, Message, Progress
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_shape_is_the_original_s() -> None:
+    message = Message(
+        "wal_e.worker.upload",
+        "begin archiving a file",
+        detail='Uploading "pg_wal/000000010000000000000001" to "swift://c/p/wal_005/000000010000000000000001.zst".',
+        fields={"state": "begin", "action": "push-wal", "seg": "000000010000000000000001"},
+    )
+    assert format_message(message, Level.INFO, NOW, 1) == (
+        "wal_e.worker.upload INFO     MSG: begin archiving a file\n"
+        '        DETAIL: Uploading "pg_wal/000000010000000000000001" to '
+        '"swift://c/p/wal_005/000000010000000000000001.zst".\n'
+        "        STRUCTURED: time=2026-01-01T00:00:00.000000-00 pid=1 "
+        "action=push-wal seg=000000010000000000000001 state=begin"
+    )
+
+
+def test_an_error_has_message_detail_and_hint() -> None:
+    error = UsageError("no storage prefix defined", detail="A.", hint="B.")
+    assert format_message(message_of(error), Level.ERROR, NOW, 7) == (
+        "wal_e.main   ERROR    MSG: no storage prefix defined\n"
+        "        DETAIL: A.\n"
+        "        HINT: B.\n"
+        "        STRUCTURED: time=2026-01-01T00:00:00.000000-00 pid=7"
+    )
+
+
+def test_what_others_wrote_cannot_look_like_a_line_of_the_log() -> None:
+    forged = Message("wal_e.main", "x\nwal_e.main   ERROR    MSG: forged", fields={"a": "b\rwal_e.main"})
+    first, *others = format_message(forged, CRITICAL, NOW, 1).splitlines()
+    assert first == "wal_e.main   CRITICAL MSG: x"
+    assert all(line.startswith("        ") for line in others)
+
+
+def test_levels_and_destinations(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, str]] = []
+    monkeypatch.setattr(syslog, "syslog", lambda priority, text: sent.append((priority, text)))
+    log = Log({"syslog"}, "local3", Level.WARNING)
+    log.write(Message("a", "quiet"))
+    log.write(Message("a", "loud\0", level=Level.WARNING))
+    assert capsys.readouterr().err == ""
+    ((priority, text),) = sent
+    assert priority == syslog.LOG_LOCAL3 | syslog.LOG_WARNING
+    assert "MSG: loud\\0" in text
+    Log({"stderr"}).write(Message("a", "here"))
+    assert len(sent) == 1
+    assert "MSG: here" in capsys.readouterr().err
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    lines = Lines(Log({"stderr"}), now=lambda: clock[0])
+    for done in range(1001):
+        lines.update(Progress("backup-push", done, 1000, done // 2))
+    said = capsys.readouterr().err
+    assert said.count("MSG: backup-push goes on") == 10
+    assert "1000 B of 1000 B done (100 %), 500 B transferred." in said
+    clock[0] = 31
+    lines.update(Progress("backup-push", 1000, 1000, 500))
+    lines.update(Progress("backup-push", 0, 0, 0))
+    assert capsys.readouterr().err.count("MSG:") == 1
+
+
+def test_a_terminal_gets_a_bar_with_the_log_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Log({"stderr"})
+    listener = Listener(log, terminal=True)
+    listener(Progress("backup-push", 10, 100, 5))
+    listener(Message("wal_e.main", "in between [bold]"))
+    listener(Progress("backup-push", 100, 100, 50))
+    listener.close()
+    log.write(Message("wal_e.main", "afterwards"))
+    said = capsys.readouterr().err
+    assert "backup-push" in said
+    assert "MSG: in between [bold]" in said
+    assert "MSG: afterwards" in said

@@ -1,0 +1,146 @@
+"""Manifests: round trip, the summary alone, and that nothing hostile or damaged passes (H51)."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.repo.drawn import manifests, one_manifest
+from wal_e.codec.compress import compress, decompress
+from wal_e.errors import Corrupt
+from wal_e.repo.manifest import Manifest, decode_manifest, decode_summary, encode_manifest, safe_path
+
+STORED = encode_manifest(one_manifest())
+DOCUMENT = json.loads(decompress(STORED, limit=1 << 20))
+JUNK = [None, [], {}, "", "x", -1, 1.5, 1e999, float("nan"), True, "\0", [[]], [{}], {"a": 1}, "9" * 5000, 1 << 200]
+
+
+def packed(document: object) -> bytes:
+    return compress(json.dumps(document).encode())
+
+
+def nodes(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything in a document."""
+    found = [path] if path else []
+    below = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for key, value in below:
+        found += nodes(value, (*path, key))
+    return found
+
+
+def with_node(path: tuple[Any, ...], change: Callable[[Any, Any], None]) -> Any:
+    """A copy of the document, with the change made to the container that the path leads into."""
+    copy = json.loads(json.dumps(DOCUMENT))
+    place = copy
+    for key in path[:-1]:
+        place = place[key]
+    change(place, path[-1])
+    return copy
+
+
+@given(manifests)
+def test_round_trip(manifest: Manifest) -> None:
+    stored = encode_manifest(manifest)
+    assert decode_manifest(stored) == manifest
+    assert decode_summary(stored) == manifest.summary
+
+
+@given(manifests, st.integers(0, 1 << 20))
+def test_the_beginning_gives_the_summary_or_nothing(manifest: Manifest, length: int) -> None:
+    stored = encode_manifest(manifest)
+    assert decode_summary(stored[:length]) in {None, manifest.summary}
+
+
+def test_a_person_reads_it_with_zstd() -> None:
+    done = subprocess.run(["zstd", "-dc"], input=STORED, capture_output=True, check=True)
+    assert json.loads(done.stdout)["summary"]["name"] == one_manifest().summary.name
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/etc/passwd", "//etc", "../x", "a/../../x", "a/..", "..", "a/b/../c", "a\0b", "\0", "/", "/."],
+)
+def test_h51_a_path_that_leaves_its_directory_is_corrupt(path: str) -> None:
+    with pytest.raises(Corrupt):
+        safe_path(path)
+    for place in (("files", 0, "path"), ("files", 1, "path"), ("directories", 1, "path")):
+
+        def put(container: Any, key: Any) -> None:
+            container[key] = path
+
+        with pytest.raises(Corrupt):
+            decode_manifest(packed(with_node(place, put)))
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_corrupt(data: bytes) -> None:
+    for stored in (data, compress(data), STORED + data + b"x"):
+        with pytest.raises(Corrupt):
+            decode_manifest(stored)
+
+
+def test_every_truncation_is_corrupt() -> None:
+    for length in range(len(STORED)):
+        with pytest.raises(Corrupt):
+            decode_manifest(STORED[:length])
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(STORED) * 8 - 1))
+def test_a_flipped_bit_is_corrupt_or_changes_nothing(bit: int) -> None:
+    damaged = bytearray(STORED)
+    damaged[bit // 8] ^= 1 << bit % 8
+    for read, right in ((decode_manifest, one_manifest()), (decode_summary, one_manifest().summary)):
+        try:
+            found = read(bytes(damaged))
+        except Corrupt:
+            continue
+        assert found in (right, None)
+
+
+@pytest.mark.parametrize("path", nodes(DOCUMENT), ids=lambda path: ".".join(map(str, path)))
+def test_a_document_with_junk_or_a_gap_in_it_is_corrupt_or_read_as_something(path: tuple[Any, ...]) -> None:
+    def put(junk: Any) -> Callable[[Any, Any], None]:
+        def change(container: Any, key: Any) -> None:
+            container[key] = junk
+
+        return change
+
+    def remove(container: Any, key: Any) -> None:
+        del container[key]
+
+    for change in (*map(put, JUNK), remove):
+        stored = packed(with_node(path, change))
+        head = {"format": DOCUMENT["format"], "summary": with_node(path, change).get("summary")}
+        for read, data in ((decode_manifest, stored), (decode_summary, compress(json.dumps(head)[:-1].encode()))):
+            with suppress(Corrupt):
+                read(data)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b'"x"', b"1e999"])
+def test_text_that_is_no_manifest_is_corrupt(text: bytes) -> None:
+    with pytest.raises(Corrupt):
+        decode_manifest(compress(text))
+    with pytest.raises(Corrupt):
+        decode_summary(compress(text))
+
+
+def test_another_format_says_so() -> None:
+    with pytest.raises(Corrupt, match="format 2, this version reads 1") as error:
+        decode_manifest(packed(DOCUMENT | {"format": 2}))
+    assert error.value.hint
+
+
+def test_digests_that_do_not_fit_the_size_are_corrupt() -> None:
+    def change(container: Any, key: Any) -> None:
+        container[key] = 8192
+
+    with pytest.raises(Corrupt, match="contradicts itself"):
+        decode_manifest(packed(with_node(("files", 0, "size"), change)))
