@@ -20,7 +20,7 @@ def test_two_standby_backups_with_one_start_position_do_not_collide(scene: Scene
     checkpoint = leader.value("select pg_current_wal_lsn()")
     archive_all(leader)
     # A first backup that began before this checkpoint was replayed would begin at the one before it.
-    standby.wait_for(f"select pg_last_wal_replay_lsn() >= '{checkpoint}'")  # noqa: S608 - the server's own text
+    standby.wait_for(f"select pg_last_wal_replay_lsn() >= '{checkpoint}'")
     first = scene.backup(standby)
     second = scene.backup(standby)
     assert len({primary, first, second}) == 3
