@@ -1,8 +1,8 @@
 # What a developer types. `make test` is all that continuous integration runs.
 #
 # Root needs nothing beforehand: missing Debian packages are installed with apt-get. Without root these must be there
-# first: python3, python3-venv, nodejs, npm (and postgresql for version 15 with its tools); everything else goes
-# into .venv and .lab. PostgreSQL then runs as you, otherwise as the system user `postgres`.
+# first: python3, python3-venv, gcc, libc6-dev, nodejs, npm (and postgresql for version 15 with its tools); everything
+# else goes into .venv and .lab. PostgreSQL then runs as you, otherwise as the system user `postgres`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +12,8 @@ SHELL := /bin/bash
 # An interpreter that the postgres system user can run too: Debian's, where it is new enough.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(NEW_ENOUGH)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
+# For the native client; setup.py does without.
+CAN_COMPILE := echo '\#include <stdio.h>' | $${CC:-cc} -E - >/dev/null 2>&1
 BIN := .venv/bin
 STORE ?= file
 
@@ -21,19 +23,25 @@ help:
 	@echo 'make check     format, lint, types, layers, reference, fast tests'
 	@echo 'make test      all of that, and every test against real servers'
 	@echo 'make demo      the whole story on a local folder; STORE=swift: on a real Swift'
-	@echo 'make bench     the benchmarks'
+	@echo 'make bench     the benchmarks; BENCH_ARGS="base wal-push wal-fetch recovery agent": only those'
 	@echo 'make docs      write docs/reference.md anew'
 	@echo 'make clean     remove all that these commands made'
 
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml setup.py native/wal-e.c
 	@umask 022; \
 	$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3 install'; exit 1; }; \
 	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
 	    if [ "$$(id -u)" != 0 ]; then echo 'as root: apt-get install python3-venv'; exit 1; fi; \
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get install -y -qq python3-venv || { apt-get update -qq && apt-get install -y -qq python3-venv; }; \
+	fi; \
+	if ! $(CAN_COMPILE); then \
+	    if [ "$$(id -u)" != 0 ]; then echo 'no C compiler: wal-e will be a script, slower (as root: apt-get install gcc libc6-dev)'; else \
+	        export DEBIAN_FRONTEND=noninteractive; \
+	        apt-get install -y -qq gcc libc6-dev || { apt-get update -qq && apt-get install -y -qq gcc libc6-dev; }; \
+	    fi; \
 	fi; \
 	$(PYTHON) -m venv .venv; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \

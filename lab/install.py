@@ -98,7 +98,8 @@ def copy_steps() -> list[Step]:
     """
     if runs_for_server(project_command()):
         return []
-    sources = [PROJECT / "pyproject.toml", *sorted((PROJECT / "wal_e").rglob("*.py"))]
+    built = [PROJECT / name for name in ("pyproject.toml", "setup.py", "native/wal-e.c")]
+    sources = [*built, *sorted((PROJECT / "wal_e").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return [Step(COPY, digest, _project_copy)]
 

@@ -30,6 +30,7 @@ def wal_e(capsys: pytest.CaptureFixture[str]) -> Shell:
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(_variables()):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WALE_AGENT", "off")
     monkeypatch.chdir(tmp_path)
 
 

@@ -38,14 +38,18 @@ class Scene:
         given = " ".join(f"{name}={shlex.quote(value)}" for name, value in (env or self.env).items())
         return f"{given} {self.program} {words}"
 
-    def leader(self, major: int, conf: Mapping[str, str] | None = None) -> Postgres:
+    def leader(
+        self, major: int, conf: Mapping[str, str] | None = None, *, segment_size_mb: int | None = None
+    ) -> Postgres:
         """Start a new cluster that archives here, unless `conf` says otherwise."""
         archiving = {
             "archive_mode": "on",
             "archive_command": self.command('wal-push "%p"'),
             "wal_retrieve_retry_interval": "1s",  # for the followers, which inherit it
         }
-        leader = Postgres.create(major, self.new_path("leader"), conf=archiving | dict(conf or {}))
+        leader = Postgres.create(
+            major, self.new_path("leader"), segment_size_mb=segment_size_mb, conf=archiving | dict(conf or {})
+        )
         self.stack.callback(leader.close)
         return leader.start()
 
@@ -102,7 +106,7 @@ def file_scene() -> Iterator[Scene]:
     """An empty archive in a local folder."""
     with _scene() as scene:
         archive = give_to_server(scene.directory / "archive")
-        scene.env = {"WALE_FILE_PREFIX": f"file://localhost{archive}"}
+        scene.env = {"WALE_FILE_PREFIX": f"file://localhost{archive}", "WALE_AGENT": "off"}
         yield scene
 
 
@@ -110,7 +114,7 @@ def file_scene() -> Iterator[Scene]:
 def swift_scene(container: str, login: Mapping[str, str]) -> Iterator[Scene]:
     """An empty archive in a container of a real Swift; `login` holds the SWIFT_* variables."""
     with _scene() as scene:
-        scene.env = {"WALE_SWIFT_PREFIX": f"swift://{container}/wal-e/main", **login}
+        scene.env = {"WALE_SWIFT_PREFIX": f"swift://{container}/wal-e/main", "WALE_AGENT": "off", **login}
         yield scene
 
 

@@ -20,6 +20,7 @@ from wal_e.events import silent
 from wal_e.pg.control import read_control
 from wal_e.repo.catalogue import list_backups, load_manifest
 from wal_e.repo.layout import parse_wal_key
+from wal_e.repo.source import Source
 from wal_e.repo.wal import put_wal
 from wal_e.restore.run import RestoreRequest, fetch_backup
 from wal_e.restore.select import BackupQuery
@@ -45,7 +46,7 @@ class Archiving(FaultyStore):
         stored = parse_wal_key(key)
         if stored is not None:
             wait_until((self._folder / f"{stored.name}.done").exists, f"{stored.name} to be archived", 30)
-            put_wal(self.inner, stored.name, self._folder / stored.name)
+            put_wal(self.inner, stored.name, Source.of(self._folder / stored.name))
         return super().head(key)
 
 

@@ -307,7 +307,7 @@ def test_reader_agrees_with_backup_fetch(
     """The promise of docs/format.md on a real cluster: byte by byte what `backup-fetch` restores."""
     prefix = archive_env["WALE_FILE_PREFIX"]
     archive = Path(prefix.removeprefix("file://localhost"))
-    command = f"WALE_FILE_PREFIX={prefix} {wal_e_program} wal-push %p"
+    command = f"WALE_AGENT=off WALE_FILE_PREFIX={prefix} {wal_e_program} wal-push %p"
     cluster = postgres_factory(15, conf={"archive_mode": "on", "archive_command": command})
     cluster.sql(f"create tablespace elsewhere location '{give_to_server(pg_tmp / 'elsewhere')}'")
     cluster.sql("create table far tablespace elsewhere as select generate_series(1, 50000) x")

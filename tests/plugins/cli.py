@@ -1,5 +1,6 @@
 """The command `wal-e` as PostgreSQL runs it: as the server account, with an environment of its own."""
 
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 
 from lab.account import as_postgres, give_to_server
 from lab.command import wal_e_command
+
+# Whoever tests agents turns them on: no other test may leave one behind, or be answered by one.
+WITHOUT_AGENT = {"WALE_AGENT": "off"}
+os.environ |= WITHOUT_AGENT
 
 
 class WalECli(Protocol):
@@ -28,12 +33,12 @@ def wal_e_program() -> Path:
 
 @pytest.fixture
 def wal_e_cli(wal_e_program: Path) -> WalECli:
-    """Run `wal-e` as the server account with nothing but `env` in its environment (and PATH, HOME, LANG)."""
+    """Run `wal-e` as the server account with nothing but `env` in its environment (and PATH, HOME, LANG); no agent."""
 
     def run(
         *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        return as_postgres([wal_e_program, *arguments], env=env, timeout=timeout)
+        return as_postgres([wal_e_program, *arguments], env={**WITHOUT_AGENT, **(env or {})}, timeout=timeout)
 
     return run
 

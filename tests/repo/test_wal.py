@@ -9,7 +9,8 @@ from tests.wal.material import FIRST, HISTORY_2, SIZE, segment, write_segment
 from wal_e.codec.compress import compress
 from wal_e.errors import ArchiveConflict, ArchiveError, Corrupt, NotFound, Unavailable, WalEError
 from wal_e.pg.wal import SegmentName
-from wal_e.repo import wal
+from wal_e.repo import source, wal
+from wal_e.repo.source import Source
 from wal_e.repo.wal import get_wal, list_wal, neighbours, next_timeline, put_wal, read_header, read_history, wal_exists
 from wal_e.store.api import Body, Capabilities, ObjectInfo
 from wal_e.store.drivers.memory import MemoryStore
@@ -25,7 +26,7 @@ def content(store: MemoryStore, key: str) -> bytes:
 
 def test_a_file_comes_back(tmp_path: Path) -> None:
     store, path = MemoryStore(), write_segment(tmp_path)
-    result = put_wal(store, NAME, path)
+    result = put_wal(store, NAME, Source.of(path))
     assert result == wal.PutResult(f"wal_005/{NAME}.zst", fresh=True, size=SIZE, stored=store.head(result.key).size)
     assert b"".join(get_wal(store, NAME)) == segment()
     assert wal_exists(store, NAME)
@@ -35,19 +36,19 @@ def test_a_file_comes_back(tmp_path: Path) -> None:
 
 def test_h01_equal_content_is_success_whatever_the_level(tmp_path: Path) -> None:
     store, path = MemoryStore(), write_segment(tmp_path)
-    put_wal(store, NAME, path, 1)
+    put_wal(store, NAME, Source.of(path), 1)
     before = content(store, f"wal_005/{NAME}.zst")
-    assert not put_wal(store, NAME, path, 9).fresh
+    assert not put_wal(store, NAME, Source.of(path), 9).fresh
     assert content(store, f"wal_005/{NAME}.zst") == before
 
 
 @pytest.mark.parametrize("other", [segment(seed=1), segment()[:-1], segment() + b"\0", b""])
 def test_h01_other_content_is_refused_and_changes_nothing(tmp_path: Path, other: bytes) -> None:
     store, path = MemoryStore(), write_segment(tmp_path)
-    put_wal(store, NAME, path)
+    put_wal(store, NAME, Source.of(path))
     path.write_bytes(other)
     with pytest.raises(ArchiveConflict) as caught:
-        put_wal(store, NAME, path)
+        put_wal(store, NAME, Source.of(path))
     assert caught.value.hint
     assert b"".join(get_wal(store, NAME)) == segment()
 
@@ -57,7 +58,7 @@ def test_h06_a_second_partial_is_kept_apart_and_wedges_nothing(tmp_path: Path) -
     keys = []
     for seed in (0, 1, 2, 1, 0):
         path.write_bytes(segment(seed=seed))
-        keys.append(put_wal(store, PARTIAL, path).key)
+        keys.append(put_wal(store, PARTIAL, Source.of(path)).key)
     assert keys[0] == keys[4] == f"wal_005/{PARTIAL}.zst"
     assert keys[1] == keys[3] != keys[2]
     assert b"".join(get_wal(store, PARTIAL)) == segment()
@@ -69,7 +70,7 @@ def test_a_damaged_object_is_reported_not_replaced(tmp_path: Path) -> None:
     store, path = MemoryStore(), write_segment(tmp_path)
     store.put(f"wal_005/{NAME}.zst", Body.of(b"<html>"))
     with pytest.raises(Corrupt, match="is damaged") as caught:
-        put_wal(store, NAME, path)
+        put_wal(store, NAME, Source.of(path))
     assert "delete" in str(caught.value.hint)
     assert content(store, f"wal_005/{NAME}.zst") == b"<html>"
 
@@ -92,8 +93,8 @@ class Rival(MemoryStore):
 def test_h01_on_a_store_without_exclusive_create_the_loser_notices(tmp_path: Path) -> None:
     path = write_segment(tmp_path)
     with pytest.raises(ArchiveConflict):
-        put_wal(Rival(segment(seed=1)), NAME, path)
-    assert not put_wal(Rival(segment()), NAME, path).fresh
+        put_wal(Rival(segment(seed=1)), NAME, Source.of(path))
+    assert not put_wal(Rival(segment()), NAME, Source.of(path)).fresh
 
 
 def test_h18_an_object_that_vanishes_after_the_put_is_no_success(tmp_path: Path) -> None:
@@ -104,11 +105,11 @@ def test_h18_an_object_that_vanishes_after_the_put_is_no_success(tmp_path: Path)
             raise NotFound(key)
 
     with pytest.raises(Unavailable):
-        put_wal(Vanishing(), NAME, write_segment(tmp_path))
+        put_wal(Vanishing(), NAME, Source.of(write_segment(tmp_path)))
 
 
 def test_large_segments_take_the_way_over_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal, "IN_MEMORY", SIZE - 1)
+    monkeypatch.setattr(source, "IN_MEMORY", SIZE - 1)
     store, path = MemoryStore(), write_segment(tmp_path)
     reads: list[bytes] = []
     put = store.put
@@ -120,17 +121,17 @@ def test_large_segments_take_the_way_over_a_temporary_file(tmp_path: Path, monke
         return put(key, body, create_only=create_only)
 
     monkeypatch.setattr(store, "put", put_twice)
-    put_wal(store, NAME, path)
+    put_wal(store, NAME, Source.of(path))
     assert reads[0] == reads[1]
     assert b"".join(get_wal(store, NAME)) == segment()
 
 
 def test_no_room_for_the_temporary_file_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wal, "IN_MEMORY", 0)
+    monkeypatch.setattr(source, "IN_MEMORY", 0)
     path = write_segment(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with pytest.raises(WalEError, match="temporary file") as caught:
-        put_wal(MemoryStore(), NAME, path)
+        put_wal(MemoryStore(), NAME, Source.of(path))
     assert "TMPDIR" in str(caught.value.hint)
 
 
@@ -205,7 +206,7 @@ def test_a_segment_of_one_gigabyte_takes_little_memory(tmp_path: Path) -> None:
         file.truncate(name.segment_size)
     store = MemoryStore()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert put_wal(store, str(name), path).size == name.segment_size
-    assert not put_wal(store, str(name), path).fresh
+    assert put_wal(store, str(name), Source.of(path)).size == name.segment_size
+    assert not put_wal(store, str(name), Source.of(path)).fresh
     assert sum(map(len, get_wal(store, str(name)))) == name.segment_size
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 * 1024

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ from wal_e.events import Message, silent
 from wal_e.pg.wal import SegmentName
 from wal_e.repo.cluster import ensure_identity, read_identity
 from wal_e.repo.wal import get_wal
-from wal_e.store.api import Store
+from wal_e.store.api import Body, ObjectInfo, Store
 from wal_e.store.drivers.file import FolderStore
 from wal_e.store.drivers.memory import MemoryStore
 from wal_e.units import MIB
@@ -249,6 +250,39 @@ def test_a_file_that_vanishes_on_the_way_is_a_clear_error(tmp_path: Path) -> Non
     with pytest.raises(DataDirectoryError, match="could not read"):
         push_file(store, path, OPTIONS, lambda _event: path.unlink())
     assert keys(store) == {"cluster.json"}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_h13_a_file_that_changes_before_it_is_stored_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    """What was checked is not what would be stored: nothing is."""
+    monkeypatch.setattr("wal_e.repo.source.IN_MEMORY", SIZE if in_memory else SIZE - 1)
+    store = MemoryStore()
+    ensure_identity(store, CLUSTER)
+    for content in (b"x" * SIZE, segment()[:-1], b""):
+        path = write_segment(tmp_path)
+        os.utime(path, ns=(1, 1))
+        change = partial(path.write_bytes, content)
+        with pytest.raises(DataDirectoryError, match="changed while it was archived"):
+            push_file(store, path, OPTIONS, lambda _event, change=change: change())  # type: ignore[misc]
+        assert keys(store) == {"cluster.json"}
+
+
+def test_h04_a_file_that_changes_while_it_is_stored_is_no_success(tmp_path: Path) -> None:
+    path = write_segment(tmp_path)
+    os.utime(path, ns=(1, 1))
+
+    class Slow(MemoryStore):
+        def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+            if key != "cluster.json":
+                path.write_bytes(segment(seed=1))
+            return super().put(key, body, create_only=create_only)
+
+    store = Slow()
+    with pytest.raises(DataDirectoryError, match="changed while it was archived"):
+        push(store, path)
+    assert stored(store) == segment()
 
 
 def test_h10_archive_status_is_never_touched(tmp_path: Path) -> None:

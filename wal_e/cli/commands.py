@@ -146,7 +146,7 @@ COMMANDS: Final = (
         "archive a WAL file: archive_command",
         "wal_e.cli.wal:push",
         (
-            _pool_size(32, "accepted, not used: one file at a time"),
+            _pool_size(32, "how many files the agent has under way at once, as its memory allows"),
             Argument(("WAL_SEGMENT",), "the file, %p in archive_command", Path),
         ),
         loud=False,
@@ -156,7 +156,13 @@ COMMANDS: Final = (
         "bring a WAL file back: restore_command",
         "wal_e.cli.wal:fetch",
         (
-            Argument(("-p", "--prefetch"), "accepted, not used: one file at a time", parse_count(0), 8, "NUMBER"),
+            Argument(
+                ("-p", "--prefetch"),
+                "how many segments the agent is ahead at most, as its memory allows; 0: none",
+                parse_count(0),
+                8,
+                "NUMBER",
+            ),
             Argument(
                 ("--end-at-gap",),
                 "let a recovery end before a segment that is missing although later ones are stored; all that comes "
@@ -167,6 +173,28 @@ COMMANDS: Final = (
             Argument(("WAL_DESTINATION",), "where it goes, %p in restore_command", Path),
         ),
         loud=False,
+    ),
+    Command(
+        "wal-show",
+        "show by timeline which WAL the archive holds: ranges, gaps, sizes, times",
+        "wal_e.cli.wal_report:show",
+        (
+            Argument(
+                ("--timeline",), "only this timeline, a decimal number", parse_count(1, 0xFFFFFFFF), metavar="NUMBER"
+            ),
+            Argument(("--json",), "as JSON", switch=True),
+        ),
+    ),
+    Command(
+        "wal-verify",
+        "verify that the WAL is there that recoveries need, from the oldest base backup to the newest segment (exit "
+        "code 1: something is missing or damaged, or there is no backup)",
+        "wal_e.cli.wal_report:verify",
+        (
+            _pool_size(4, "how many files are read at once, with --read"),
+            Argument(("--read",), "read every file to its end too: decompress and check it", switch=True),
+            Argument(("--json",), "as JSON", switch=True),
+        ),
     ),
     Command(
         "delete",
@@ -191,6 +219,39 @@ COMMANDS: Final = (
             ),
             Command("old-versions", "delete what the layouts of very early WAL-E left", f"{_DELETE}:old_versions"),
             Command("everything", "delete the whole archive", f"{_DELETE}:everything"),
+        ),
+    ),
+    Command(
+        "agent",
+        "the process in the background that answers wal-push and wal-fetch",
+        "",
+        children=(
+            Command(
+                "run",
+                "be the agent of this configuration, until it is idle or told to stop",
+                "wal_e.cli.agent:run",
+                (
+                    Argument(
+                        ("--ready-fd",),
+                        "a file descriptor to which a byte is written when it can be asked",
+                        parse_count(3),
+                        metavar="NUMBER",
+                    ),
+                ),
+            ),
+            Command(
+                "status",
+                "tell whether an agent runs for this configuration (exit code 1: none), and what it does",
+                "wal_e.cli.agent:status",
+                (Argument(("--json",), "as JSON", switch=True),),
+                loud=False,
+            ),
+            Command(
+                "stop",
+                "have the agent of this configuration end, once it has finished what is under way",
+                "wal_e.cli.agent:stop",
+                loud=False,
+            ),
         ),
     ),
 )

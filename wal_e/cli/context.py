@@ -18,12 +18,13 @@ _REQUESTS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One run of a command; `envdir` is what --envdir named."""
+    """One run of a command; `envdir` is what --envdir named, `argv` the command line without the program's name."""
 
     arguments: argparse.Namespace
     settings: Settings
     emit: Sink
     envdir: Path | None = None
+    argv: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

@@ -13,11 +13,14 @@ import syslog
 import threading
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from wal_e.errors import WalEError
+from wal_e.config import Option, Settings
+from wal_e.config.rows import DEBUG, LOG_DESTINATION, SYSLOG_FACILITY, TERSE
+from wal_e.errors import UsageError, WalEError
 from wal_e.events import Level, Message
 
+T = TypeVar("T")
 MAIN: Final = "wal_e.main"
 CRITICAL: Final = 50
 _INDENT: Final = "\n        "
@@ -84,3 +87,23 @@ class Log:
             if "syslog" in self._destinations:
                 # NUL would end the text for the C library, and Python refuses it.
                 syslog.syslog(self._facility | _PRIORITIES[rank], text.replace("\0", "\\0"))
+
+
+def make_log(settings: Settings) -> tuple[Log, list[Message]]:
+    """The log that the settings ask for; what is wrong with them is complained of, but stops no archiving."""
+    complaints: list[Message] = []
+
+    def lenient(option: Option[T], complaint: str) -> T:
+        try:
+            return settings[option]
+        except UsageError as error:
+            complaints.append(Message(MAIN, complaint, error.detail, error.hint, level=Level.WARNING))
+            return option.default
+
+    debug = lenient(DEBUG, "invalid debug setting specified")
+    level = Level.DEBUG if debug else Level.INFO
+    if lenient(TERSE, "invalid terse setting specified"):
+        level = Level.WARNING
+    destinations = lenient(LOG_DESTINATION, "invalid log destination specified")
+    facility = lenient(SYSLOG_FACILITY, "invalid syslog facility level specified")
+    return Log(destinations, facility, level), complaints

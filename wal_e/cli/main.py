@@ -20,20 +20,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 from wal_e.cli.context import Context
-from wal_e.cli.log import CRITICAL, MAIN, Log, message_of, to_stderr
+from wal_e.cli.handover import hand_over
+from wal_e.cli.log import CRITICAL, MAIN, Log, make_log, message_of, to_stderr
 from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse
 from wal_e.cli.progress import Listener
 from wal_e.cli.render import ReaderGone
 from wal_e.cli.signals import Signals
-from wal_e.config import Option, Settings, apply_envdir, load
-from wal_e.config.rows import DEBUG, DESTINATIONS, LOG_DESTINATION, SYSLOG_FACILITY, TERSE
+from wal_e.client import ASKED
+from wal_e.config import Settings, apply_envdir, load
+from wal_e.config.rows import DESTINATIONS
 from wal_e.errors import UsageError, WalEError
 from wal_e.events import Level, Message, silent
 
-T = TypeVar("T")
 ERROR: Final = 1
 UNEXPECTED: Final = 2
 NO_COMMAND: Final = 127
@@ -119,12 +120,14 @@ class _Session:
         if command.name == "version":
             return _function(command.run)(Context(parsed.arguments, load([], environ={}), silent))
         settings = self._settings(parsed)
+        if command.name in ASKED and (code := hand_over(argv, settings)) is not None:
+            return code
         listener = Listener(self.log)
         if command.loud:
             detail = f'The subcommand is "{getattr(parsed.arguments, "parent", command.name)}".'
             listener(Message(MAIN, "starting WAL-E", detail=detail))
         try:
-            return _function(command.run)(Context(parsed.arguments, settings, listener, parsed.envdir))
+            return _function(command.run)(Context(parsed.arguments, settings, listener, parsed.envdir, tuple(argv)))
         finally:
             listener.close()
 
@@ -139,7 +142,7 @@ class _Session:
         settings = load(all_options(), parsed.flags, envdir=parsed.envdir, file=parsed.config)
         if parsed.envdir is not None:
             apply_envdir(parsed.envdir)
-        self.log, complaints = _make_log(settings)
+        self.log, complaints = make_log(settings)
         self.debug = self.log.level <= Level.DEBUG
         for complaint in complaints:
             self.log.write(complaint)
@@ -150,26 +153,6 @@ class _NoCommand(UsageError):
     """The command line names no subcommand."""
 
     exit_code = NO_COMMAND
-
-
-def _make_log(settings: Settings) -> tuple[Log, list[Message]]:
-    """The log that the settings ask for; what is wrong with them is complained of, but stops no archiving."""
-    complaints: list[Message] = []
-
-    def lenient(option: Option[T], complaint: str) -> T:
-        try:
-            return settings[option]
-        except UsageError as error:
-            complaints.append(Message(MAIN, complaint, error.detail, error.hint, level=Level.WARNING))
-            return option.default
-
-    debug = lenient(DEBUG, "invalid debug setting specified")
-    level = Level.DEBUG if debug else Level.INFO
-    if lenient(TERSE, "invalid terse setting specified"):
-        level = Level.WARNING
-    destinations = lenient(LOG_DESTINATION, "invalid log destination specified")
-    facility = lenient(SYSLOG_FACILITY, "invalid syslog facility level specified")
-    return Log(destinations, facility, level), complaints
 
 
 def _function(run: str) -> Callable[[Context], int]:

@@ -57,7 +57,11 @@ def all_options() -> tuple[AnyOption, ...]:
 
 def parse(argv: Sequence[str], options: Iterable[AnyOption]) -> Parsed:
     """Parses a command line; raises `CommandLineError`. `--help` and `--version` print and raise `SystemExit`."""
-    parser = build_parser(options)
+    return parse_with(build_parser(options), argv)
+
+
+def parse_with(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Parsed:
+    """As `parse`, with a parser that was built before."""
     found = vars(parser.parse_args(argv))
     flags = {name.removeprefix(_FLAG): text for name, text in found.items() if name.startswith(_FLAG)}
     for one, other in EXCLUSIVE:
@@ -100,7 +104,7 @@ def _add_command(commands: Any, command: Command, hidden: argparse.ArgumentParse
             groups[argument.group] = parser.add_mutually_exclusive_group()
         _add_argument(groups.get(argument.group or "", parser), argument)
     if command.children:
-        children = parser.add_subparsers(title="what to delete", metavar="WHAT", required=True, dest="WHAT")
+        children = parser.add_subparsers(title="what to do", metavar="WHAT", required=True, dest="WHAT")
         for child in command.children:
             _add_command(children, child, hidden, parent=command.name)
     else:

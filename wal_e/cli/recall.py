@@ -79,7 +79,10 @@ def own_program() -> tuple[str, ...]:
     found = shutil.which(sys.argv[0])
     if found is None or Path(found).name == "__main__.py" or found.endswith(".py"):
         return sys.executable, "-m", "wal_e"
-    return (os.path.abspath(found),)  # noqa: PTH100  a virtual environment's link must stay a link
+    path = os.path.abspath(found)  # noqa: PTH100  a virtual environment's link must stay a link
+    # The native program turns into its sibling for the work that no agent does; whoever calls again calls the former.
+    native = path.removesuffix("-python")
+    return (native if shutil.which(native) else path,)
 
 
 def _kept(context: Context) -> Iterator[tuple[AnyOption, str]]:

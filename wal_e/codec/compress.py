@@ -5,6 +5,7 @@ What is read back is untrusted: truncation, garbage, trailing bytes and frames t
 asked for are `Corrupt`, and nothing larger than needed is held in memory meanwhile.
 """
 
+import io
 import threading
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
@@ -52,10 +53,12 @@ def decompress(frame: bytes | bytearray | memoryview, *, limit: int) -> bytes:
             return _decompressor().decompress(frame, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError:
         pass  # several frames, or a bad one: the streaming way tells
-    return b"".join(decompress_stream([bytes(frame)], limit=limit))
+    content = io.BytesIO()  # unlike join() it never has the content twice
+    content.writelines(decompress_stream([frame], limit=limit))
+    return content.getvalue()
 
 
-def decompress_stream(chunks: Iterable[bytes], *, limit: int | None = None) -> Iterator[bytes]:
+def decompress_stream(chunks: Iterable[bytes | bytearray | memoryview], *, limit: int | None = None) -> Iterator[bytes]:
     """
     Yields the content of the frames that the chunks make up; their boundaries need not agree.
 

@@ -6,11 +6,12 @@ from typing import Final
 from wal_e.config.option import AnyOption, Option, parse_bool, parse_choice, parse_count, parse_text
 from wal_e.config.settings import Origin, Settings
 from wal_e.errors import UsageError
-from wal_e.units import parse_duration
+from wal_e.units import MIB, parse_duration, parse_size
 
 ARCHIVE: Final = "archive"
 LOGGING: Final = "logging"
 PATIENCE: Final = "patience"
+AGENT_GROUP: Final = "agent"
 OTHER_STORES: Final = "stores of the original"
 
 NO: Final = False
@@ -33,6 +34,11 @@ def parse_retries(text: str) -> int | None:
     except ValueError:
         raise UsageError(f'"{text}" is not a whole number', hint="Write how many tries there may be.") from None
     return tries if tries >= 1 else None
+
+
+def parse_agent(text: str) -> bool:
+    """Reads auto and off, and the words of a switch."""
+    return text.strip().lower() == "auto" or parse_bool(text)
 
 
 def _prefix(scheme: str, store: str, example: str) -> Option[str | None]:
@@ -161,6 +167,37 @@ DEBUG: Final[Option[bool]] = Option(
     switch=True,
 )
 
+AGENT: Final[Option[bool]] = Option(
+    "agent",
+    ("WALE_AGENT",),
+    "whether wal-push and wal-fetch use a process in the background, and start it: auto or off",
+    default=True,
+    parse=parse_agent,
+    metavar="auto|off",
+    group=AGENT_GROUP,
+    shown="auto",
+)
+AGENT_IDLE: Final[Option[timedelta]] = Option(
+    "agent-idle",
+    ("WALE_AGENT_IDLE",),
+    "how long an agent stays when nobody asks it anything",
+    timedelta(minutes=5),
+    parse_duration,
+    metavar="DURATION",
+    group=AGENT_GROUP,
+    shown="5min",
+)
+AGENT_MEMORY: Final[Option[int]] = Option(
+    "agent-memory",
+    ("WALE_AGENT_MEMORY",),
+    "memory for the segments that an agent has under way and keeps ahead, all together",
+    256 * MIB,
+    parse_size,
+    metavar="BYTES",
+    group=AGENT_GROUP,
+    shown="256MB",
+)
+
 AWS_ACCESS_KEY_ID: Final = _foreign("aws-access-key-id", "AWS_ACCESS_KEY_ID", "S3 access key", short="k")
 AWS_INSTANCE_PROFILE: Final[Option[bool]] = Option(
     "aws-instance-profile",
@@ -196,6 +233,9 @@ GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     LOG_DESTINATION,
     SYSLOG_FACILITY,
     DEBUG,
+    AGENT,
+    AGENT_IDLE,
+    AGENT_MEMORY,
     AWS_ACCESS_KEY_ID,
     AWS_INSTANCE_PROFILE,
     GS_ACCESS_KEY_ID,

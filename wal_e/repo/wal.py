@@ -7,30 +7,22 @@ same content, or it is refused.
 """
 
 import hashlib
-import io
-import os
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from wal_e.codec.compress import DEFAULT_LEVEL, compress, compress_stream, decompress_stream
-from wal_e.errors import ArchiveConflict, ArchiveError, Corrupt, Exists, NotFound, Unavailable, WalEError
+from wal_e.codec.compress import DEFAULT_LEVEL, decompress_stream
+from wal_e.errors import ArchiveConflict, ArchiveError, Corrupt, Exists, NotFound, Unavailable
 from wal_e.pg.history import History, parse_history
 from wal_e.pg.segment import HEADER_SIZE, SegmentHeader, parse_header
 from wal_e.pg.wal import history_name, is_partial, is_segment
 from wal_e.repo.layout import WAL_PREFIX, WAL_SUFFIX, parse_wal_key, wal_key, wal_variant_key
+from wal_e.repo.source import Source
 from wal_e.store.api import Body, ObjectInfo, Store
-from wal_e.units import GIB, MIB
+from wal_e.units import GIB
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-IN_MEMORY: Final = 64 * MIB
-_CHUNK: Final = MIB
 _LARGEST: Final = GIB
 
 
@@ -58,12 +50,18 @@ class WalObject:
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """Where a file lies, whether it was put there just now, its size, and what that added to the archive, in bytes."""
+    """
+    Where a file lies, whether it was put there just now, its size, and what that added to the archive, in bytes.
+
+    `compressing` and `sending` are the seconds that the two halves of the work took.
+    """
 
     key: str
     fresh: bool
     size: int
     stored: int
+    compressing: float = field(default=0.0, compare=False)
+    sending: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +81,21 @@ class Neighbours:
     seen: bool = False
 
 
-def put_wal(store: Store, name: str, source: Path, level: int = DEFAULT_LEVEL) -> PutResult:
+def put_wal(store: Store, name: str, source: Source, level: int = DEFAULT_LEVEL) -> PutResult:
     """
     Stores the file under an archivable name; when it returns, the content is durable in the archive.
 
     The same content again is success (H01): PostgreSQL repeats archive_command after a crash. Other content under
     the name raises `ArchiveConflict` and changes nothing, except that a `.partial` file, of which two different ones
-    are legitimate, is then stored aside (H06). `OSError` where the file cannot be read.
+    are legitimate, is then stored aside (H06). A file that changed since it was opened is `DataDirectoryError` and
+    is not stored; `OSError` where it cannot be read.
     """
     try:
         return _put_or_compare(store, wal_key(name), source, level)
     except ArchiveConflict:
         if not is_partial(name):
             raise
-    with source.open("rb") as file:
+    with source.open() as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return _put_or_compare(store, wal_variant_key(name, digest), source, level)
 
@@ -209,17 +208,26 @@ def _list_after(store: Store, key: str) -> Iterator[WalObject]:
             yield WalObject(stored.name, info.size, info.last_modified, info.key, stored.suffix, stored.variant)
 
 
-def _put_or_compare(store: Store, key: str, source: Path, level: int) -> PutResult:
-    size = source.stat().st_size
-    with _compressed(source, level) as body:
-        try:
-            info = store.put(key, body, create_only=True)
-            if store.capabilities.atomic_create or _is_stored(store, info):
-                return PutResult(key, fresh=True, size=size, stored=info.size)
-        except Exists:
-            pass
-    _compare(store, key, source)
-    return PutResult(key, fresh=False, size=size, stored=0)
+def _put_or_compare(store: Store, key: str, source: Source, level: int) -> PutResult:
+    begun = time.monotonic()
+    with source.compressed(level) as body:
+        source.check()
+        compressed = time.monotonic()
+        stored = _create(store, key, body)
+    fresh = stored is not None
+    if not fresh:
+        _compare(store, key, source)
+    sending = time.monotonic() - compressed
+    return PutResult(key, fresh, source.size, stored or 0, compressed - begun, sending)
+
+
+def _create(store: Store, key: str, body: Body) -> int | None:
+    """The stored size, or None where the key is taken: then the content there decides."""
+    try:
+        info = store.put(key, body, create_only=True)
+    except Exists:
+        return None
+    return info.size if store.capabilities.atomic_create or _is_stored(store, info) else None
 
 
 def _is_stored(store: Store, info: ObjectInfo) -> bool:
@@ -231,7 +239,7 @@ def _is_stored(store: Store, info: ObjectInfo) -> bool:
     return (now.size, now.etag) == (info.size, info.etag)
 
 
-def _compare(store: Store, key: str, source: Path) -> None:
+def _compare(store: Store, key: str, source: Source) -> None:
     """Raises `ArchiveConflict` unless the stored object has the content of the file."""
     try:
         same = _has_content(store, key, source)
@@ -246,7 +254,7 @@ def _compare(store: Store, key: str, source: Path) -> None:
     if not same:
         raise ArchiveConflict(
             f'"{key}" is already in the archive, with other content',
-            detail=f'Its content is not that of "{source}". Nothing was changed.',
+            detail=f'Its content is not that of "{source.path}". Nothing was changed.',
             hint=(
                 "Find out which other server archives to this prefix: a restored copy or a former primary, perhaps. "
                 "Give it a prefix of its own."
@@ -254,7 +262,7 @@ def _compare(store: Store, key: str, source: Path) -> None:
         )
 
 
-def _has_content(store: Store, key: str, source: Path) -> bool:
+def _has_content(store: Store, key: str, source: Source) -> bool:
     """Bytes that do not even decompress are read once more: they may have been damaged on their way."""
     try:
         return _has_content_once(store, key, source)
@@ -262,66 +270,10 @@ def _has_content(store: Store, key: str, source: Path) -> bool:
         return _has_content_once(store, key, source)
 
 
-def _has_content_once(store: Store, key: str, source: Path) -> bool:
+def _has_content_once(store: Store, key: str, source: Source) -> bool:
     # A difference is no reason to stop: only at the end is it certain that the stored bytes arrived as they are.
     same = True
-    with source.open("rb") as file:
+    with source.open() as file:
         for chunk in decompress_stream(store.get(key), limit=_LARGEST):
             same = same and file.read(len(chunk)) == chunk
         return same and not file.read(1)
-
-
-@contextmanager
-def _compressed(source: Path, level: int) -> Generator[Body]:
-    """The compressed file, in memory where that is cheap, else in a temporary file that has no name."""
-    size = source.stat().st_size
-    if size <= IN_MEMORY:
-        yield Body.of(compress(source.read_bytes(), level))
-        return
-    with source.open("rb") as file, _spool() as spool:
-        for chunk in compress_stream(file, level, size=size):
-            _write(spool, chunk)
-        yield Body(spool.tell(), lambda: io.BufferedReader(_FromStart(spool.fileno()), _CHUNK))
-
-
-class _FromStart(io.RawIOBase):
-    """Reads an open file from its beginning, whatever the descriptor's position: one for every retry."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._done = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        count = os.preadv(self._descriptor, [buffer], self._done)
-        self._done += count
-        return count
-
-
-@contextmanager
-def _spool() -> Generator[io.FileIO]:
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-        except OSError as error:
-            raise _no_room(error) from error
-        yield file
-
-
-def _write(spool: io.FileIO, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    try:
-        while view:
-            view = view[spool.write(view) :]
-    except OSError as error:
-        raise _no_room(error) from error
-
-
-def _no_room(error: OSError) -> WalEError:
-    return WalEError(
-        "could not write a temporary file",
-        detail=f"The system says: {error.strerror}, in {tempfile.gettempdir()}.",
-        hint="Free space there, or set TMPDIR to another directory.",
-    )

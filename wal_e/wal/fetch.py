@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from wal_e import fsio
-from wal_e.errors import Corrupt, DataDirectoryError, Misconfigured, NotFound, WalEError
+from wal_e.codec.compress import decompress
+from wal_e.errors import ArchiveError, Corrupt, DataDirectoryError, Misconfigured, NotFound, WalEError
 from wal_e.events import Sink
 from wal_e.pg.control import read_control
 from wal_e.pg.wal import is_segment
@@ -24,7 +25,7 @@ from wal_e.repo.wal import Neighbours, check_forms, get_wal, listed_but_absent, 
 from wal_e.store.api import Store
 from wal_e.wal import messages
 from wal_e.wal.asker import RecoveryMode, data_directory_of
-from wal_e.wal.content import check_name, checked
+from wal_e.wal.content import check_header, check_name, checked
 from wal_e.wal.gap import find_gap
 from wal_e.wal.messages import Place
 
@@ -38,7 +39,8 @@ class FetchOptions:
 
     `pauses` are the seconds to wait before asking again for a file that must exist (H18); a standby asks again by
     itself. `end_at_gap` calls a segment absent even where later ones exist, and so lets a recovery end before a
-    hole, with all that comes after it lost.
+    hole, with all that comes after it lost. `ahead` is how many segments an agent may fetch before they are asked
+    for.
     """
 
     mode: RecoveryMode = RecoveryMode.UNKNOWN
@@ -46,6 +48,7 @@ class FetchOptions:
     pauses: tuple[float, ...] = (0.5, 1.5)
     wait: Callable[[float], None] = time.sleep
     end_at_gap: bool = False
+    ahead: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,14 @@ class Absent:
     found: ClassVar[bool] = False
 
 
-def fetch_file(store: Store, name: str, destination: Path, options: FetchOptions, emit: Sink) -> Fetched | Absent:
+def fetch_file(
+    store: Store, name: str, destination: Path, options: FetchOptions, emit: Sink, held: bytes | None = None
+) -> Fetched | Absent:
     """
     Writes the archived file `name` to `destination`, replacing what is there, or returns that there is none.
+
+    `held` is the content as `read_ahead` gave it, where there is any. It passes the same checks as what comes from
+    the store, and where it does not, the store is asked as if there were none.
 
     Nothing is left at the destination on any error: errors of the store, `Corrupt` and `WrongCluster` where the
     content is not what the name says, `WalMissing` where the archive must have had the file, `Misconfigured` where
@@ -85,7 +93,7 @@ def fetch_file(store: Store, name: str, destination: Path, options: FetchOptions
     pauses = iter(() if options.mode is RecoveryMode.STANDBY else options.pauses)
     while True:
         with contextlib.suppress(NotFound):
-            size = _write(store, name, destination)
+            size = _write(store, name, destination, held)
             emit(messages.fetch_completes(place))
             return Fetched(name, size)
         doubt = _doubt(store, name, destination, options)
@@ -106,17 +114,41 @@ def _sweep(destination: Path) -> None:
                 leftover.unlink()
 
 
-def _write(store: Store, name: str, destination: Path) -> int:
+def read_ahead(store: Store, name: str, size: int, alive: Callable[[], None]) -> bytes:
+    """
+    The content of the segment `name`, which must have `size` bytes: whole, and what its name says.
+
+    `alive` is called whenever bytes arrive. `NotFound` and every other error say nothing about the archive: whoever
+    asks for the segment asks `fetch_file`.
+    Whose cluster it is of is checked there too. Up to twice `size` bytes of memory are used meanwhile.
+    """
+    frames = bytearray()
+    for chunk in store.get(wal_key(name)):
+        alive()
+        frames += chunk
+        if len(frames) > size + (size >> 8):  # ZSTD_COMPRESSBOUND: what does not compress becomes a little larger
+            raise Corrupt(f'"{wal_key(name)}" is larger than the segment that it should hold')
+    data = decompress(frames, limit=size)
+    check_header(name, data, size, None)
+    if len(data) != size:
+        raise Corrupt(f"WAL segment {name} has {len(data)} bytes, expected were {size}")
+    return data
+
+
+def _write(store: Store, name: str, destination: Path, held: bytes | None) -> int:
     """Content that does not pass is fetched once more: it may have been damaged on its way."""
+    if held is not None:
+        with contextlib.suppress(ArchiveError):
+            return _write_once(destination, _content(store, name, destination, iter([held])))
     try:
-        return _write_once(store, name, destination)
+        return _write_once(destination, _content(store, name, destination, get_wal(store, name)))
     except Corrupt:
-        return _write_once(store, name, destination)
+        return _write_once(destination, _content(store, name, destination, get_wal(store, name)))
 
 
-def _write_once(store: Store, name: str, destination: Path) -> int:
+def _write_once(destination: Path, content: Iterator[bytes]) -> int:
     try:
-        return fsio.write_atomically(destination, _content(store, name, destination), durable=False)
+        return fsio.write_atomically(destination, content, durable=False)
     except OSError as error:
         raise DataDirectoryError(
             f'could not write "{destination}"',
@@ -125,9 +157,8 @@ def _write_once(store: Store, name: str, destination: Path) -> int:
         ) from error
 
 
-def _content(store: Store, name: str, destination: Path) -> Iterator[bytes]:
+def _content(store: Store, name: str, destination: Path, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The checked content. A file that is absent costs one request: the owner is asked for when bytes arrive."""
-    chunks = get_wal(store, name)
     first = next(chunks, b"")
     expected = _expected_cluster(store, destination)
 

@@ -5,9 +5,8 @@ Returning means that the content is durable under its name and was this cluster'
 the file at once. `archive_status` is never touched: that is the server's business (H10).
 """
 
-import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wal_e.codec.compress import DEFAULT_LEVEL
@@ -17,6 +16,7 @@ from wal_e.pg.control import ControlData, read_control
 from wal_e.pg.segment import HEADER_SIZE
 from wal_e.repo.cluster import ensure_identity, read_identity
 from wal_e.repo.layout import wal_key
+from wal_e.repo.source import FileIdentity, Source
 from wal_e.repo.wal import PutResult, put_wal
 from wal_e.store.api import Store
 from wal_e.wal import messages
@@ -35,13 +35,20 @@ class PushOptions:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was archived: `fresh` is false where the archive had it already; `stored` is the bytes it added."""
+    """
+    What was archived: `fresh` is false where the archive had it already; `stored` is the bytes it added.
+
+    `identity` is the state in which the file was archived; `compressing` and `sending` are seconds of work.
+    """
 
     name: str
     key: str
     fresh: bool
     size: int
     stored: int
+    identity: FileIdentity | None = field(default=None, compare=False)
+    compressing: float = field(default=0.0, compare=False)
+    sending: float = field(default=0.0, compare=False)
 
 
 def push_file(store: Store, path: Path, options: PushOptions, emit: Sink) -> Pushed:
@@ -50,20 +57,32 @@ def push_file(store: Store, path: Path, options: PushOptions, emit: Sink) -> Pus
 
     The same content twice is success, other content under a stored name is `ArchiveConflict` (H01). A file that is
     not what its name says is `Corrupt` (H05, H13), one of another cluster than the archive's or than the data
-    directory's it lies in is `WrongCluster` (H02), a file that cannot be read is `DataDirectoryError`.
+    directory's it lies in is `WrongCluster` (H02), a file that cannot be read, or that changes before the end, is
+    `DataDirectoryError`.
     """
     name = check_name(path.name)
     try:
-        identifier = _check_file(name, path)
+        source = Source.of(path)
+        identifier = _check_file(name, source)
         _check_owner(store, name, identifier)
         place = Place(options.location, wal_key(name), name)
         emit(messages.push_begins(place, path))
         begun = time.monotonic()
-        result = put_wal(store, name, path, options.level)
+        result = put_wal(store, name, source, options.level)
+        source.check()
     except OSError as error:
         raise _unreadable(path, error) from error
     _report(emit, place, result, time.monotonic() - begun, options)
-    return Pushed(name, result.key, result.fresh, result.size, result.stored)
+    return Pushed(
+        name,
+        result.key,
+        result.fresh,
+        result.size,
+        result.stored,
+        source.identity,
+        result.compressing,
+        result.sending,
+    )
 
 
 def _report(emit: Sink, place: Place, result: PutResult, seconds: float, options: PushOptions) -> None:
@@ -75,18 +94,17 @@ def _report(emit: Sink, place: Place, result: PutResult, seconds: float, options
         emit(messages.push_skips(place))
 
 
-def _check_file(name: str, path: Path) -> int | None:
+def _check_file(name: str, source: Source) -> int | None:
     """The system identifier of the cluster that wrote the file, None where neither it nor its place tells."""
+    path = source.path
     directory = data_directory_of(path)
     control = read_control(directory)[1] if directory else None
-    size = _regular_size(path)
-    with path.open("rb") as file:
-        if is_text(name):
-            if size > LARGEST_TEXT:
-                raise Corrupt(f'"{path}" has {size} bytes, too many for a file of its kind')
-            check_text(name, file.read())
-            return control.system_identifier if control else None
-        header = check_header(name, file.read(HEADER_SIZE), size, None)
+    if is_text(name):
+        if source.size > LARGEST_TEXT:
+            raise Corrupt(f'"{path}" has {source.size} bytes, too many for a file of its kind')
+        check_text(name, source.head(LARGEST_TEXT))
+        return control.system_identifier if control else None
+    header = check_header(name, source.head(HEADER_SIZE), source.size, None)
     if control is not None:
         _check_control(path, control, header.system_identifier, header.segment_size)
     return header.system_identifier
@@ -116,13 +134,6 @@ def _check_owner(store: Store, name: str, identifier: int | None) -> None:
             detail="The archive is new, and the file does not lie in the pg_wal directory of a cluster.",
             hint="Push a WAL segment first, or push the file from where PostgreSQL keeps it.",
         )
-
-
-def _regular_size(path: Path) -> int:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise DataDirectoryError(f'"{path}" is not a regular file')
-    return status.st_size
 
 
 def _unreadable(path: Path, error: OSError) -> DataDirectoryError:
