@@ -72,7 +72,8 @@ def test_a_follower_comes_through_a_storm(stormy: tuple[Scene, Agents, ChaosProx
 def test_recovery_with_agents_never_ends_early(stormy: tuple[Scene, Agents, ChaosProxy]) -> None:
     """H14: an outage stops the server; an agent that is killed in the middle does not even do that."""
     scene, agents, proxy = stormy
-    leader = _leader(scene, scene.directory / "plain")
+    plain = scene.directory / "plain"
+    leader = _leader(scene, plain)
     leader.sql("create table marks (n int)")
     scene.backup(leader)
     for _ in range(8):
@@ -81,8 +82,9 @@ def test_recovery_with_agents_never_ends_early(stormy: tuple[Scene, Agents, Chao
     leader.stop()
     fetch = scene.command('wal-fetch "%f" "%p"')
     copy = scene.restore(15, "LATEST", conf={"restore_command": fetch, "archive_mode": "off"})
-    for match in (b"000000010000000000000004", b"000000010000000000000006", b"00000002.history"):
-        proxy.set(Fault(reset_after=0, direction="down", match=match))
+    segments = sorted(path.name for path in plain.iterdir())
+    for name in (segments[-6], segments[-3], "00000002.history"):
+        proxy.set(Fault(reset_after=0, direction="down", match=name.encode()))
         copy.start(wait=False)
         assert copy.wait_stopped() != 0
         assert not list((copy.data_directory / "pg_wal").glob("00000002*"))

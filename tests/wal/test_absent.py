@@ -138,7 +138,7 @@ def test_a_hole_may_end_the_recovery_on_request_or_where_the_server_has_the_segm
 @pytest.mark.parametrize(
     ("switch", "ancestor_has_it", "missing"),
     [
-        (b"1\t0/680000\tx\n", True, False),  # left inside of segment 6, which the parent has
+        (b"1\t0/680000\tx\n", True, True),  # left inside of segment 6: the parent's may go on into another future
         (b"1\t0/680000\tx\n", False, True),
         (b"1\t0/600000\tx\n", True, True),  # left where segment 6 begins: the parent's is of another future
         (b"1\t0/880000\tx\n", True, False),  # timeline 2 begins later, the parent's segment is the one

@@ -69,7 +69,7 @@ def worlds() -> list[tuple[Callable[[], MemoryStore], object, bool]]:
 
     def with_history() -> MemoryStore:
         store = segments((1, 5), (1, 6), (2, 9))
-        put(store, "00000002.history", b"1\t0/680000\tx\n")
+        put(store, "00000002.history", b"1\t0/780000\tx\n")
         return store
 
     return [

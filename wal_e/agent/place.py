@@ -56,16 +56,6 @@ class Lock:
         os.close(self._descriptor)
 
 
-def wait_until_free(path: str) -> None:
-    """Waits until no agent holds the lock; at once where there is none. The caller bounds the wait by a signal."""
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        finally:
-            os.close(descriptor)
-
-
 def is_locked(path: str) -> bool:
     """Whether an agent holds the lock now; false where there is none, or it cannot be told."""
     try:

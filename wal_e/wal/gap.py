@@ -17,8 +17,8 @@ def find_gap(store: Store, name: str, near: Neighbours) -> WalMissing | None:
     """
     The error for a segment that is absent and must have existed; None where it may be the end of the archive.
 
-    `near` is what the listing shows around the segment. A segment that an ancestor of its timeline has is no hole:
-    the server asks for that one next.
+    `near` is what the listing shows around the segment. A segment before the one in which its timeline
+    begins is no hole where an ancestor has it: the server asks for that one next.
     """
     if near.later is not None:
         if _held_by_ancestor(store, SegmentName.parse(name, _segment_size(store))):
@@ -29,6 +29,8 @@ def find_gap(store: Store, name: str, near: Neighbours) -> WalMissing | None:
 
 def _held_by_ancestor(store: Store, place: SegmentName) -> bool:
     history = read_history(store, place.timeline) or History(place.timeline)
+    if history.entries and history.contains_segment(place):
+        return False  # the timeline begins here or before: a copy of its parent's may go on into another future
     others = (name for name in history.candidates(place.number, place.segment_size) if name.timeline != place.timeline)
     return any(history.contains_segment(name) and wal_exists(store, str(name)) for name in others)
 
