@@ -32,12 +32,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a long operation is: bytes of the data directory done, of how many, and bytes sent or fetched."""
+    """
+    How far a long operation is: bytes of the data directory done, of how many, and bytes sent or fetched.
+
+    `reused` of the bytes done were in the archive already, from an earlier backup.
+    """
 
     what: str
     done: int
     total: int
     transferred: int
+    reused: int = 0
 
 
 Event = Message | Progress

@@ -15,18 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backup.copied import copy_all, records_of
 from tests.backup.tiny import Listener, expected_tree, fetch, push, restored_tree
 from wal_e.backup import contents, copy
-from wal_e.backup.copy import Copied, Copier, Vanished
+from wal_e.backup.copy import Copier, Read, Vanished
 from wal_e.backup.records import Recorder
-from wal_e.backup.tasks import Piece, frame_tasks
+from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.codec.crc32c import combine, crc32c
 from wal_e.errors import DataDirectoryError
 from wal_e.pg.datadir import FileEntry
 from wal_e.pg.page import page_checksums
 from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, block_count
 from wal_e.repo.catalogue import load_manifest
-from wal_e.repo.manifest import FileRecord
+from wal_e.repo.filelist import FileRecord, FileWriter
 from wal_e.repo.packer import Packer
 from wal_e.restore.blocks import BlockWriter
 from wal_e.store.drivers.memory import MemoryStore
@@ -79,22 +80,16 @@ def copied(
         before()
     with Packer(store, NAME, level=1, target=target) as packer:
         copier = Copier(root, packer, seed=SEED, segment_blocks=SEGMENT_BLOCKS if checksums else None)
-        recorder = Recorder(packer)
-        for file in files:
-            if not file.size:
-                recorder.add_empty(file)
-        for task in frame_tasks(files):
-            for outcome in copier.copy(task):
-                recorder.add(outcome)
-        records = recorder.finish()
+        records = records_of(copy_all(copier, packer, files))
     return Result(store, records)
 
 
 @given(st.lists(st.integers(0, 400 * BLOCK_SIZE) | st.integers(0, 300).map(lambda n: n * BLOCK_SIZE), max_size=12))
 def test_tasks_cover_every_block_once_and_in_order(sizes: list[int]) -> None:
     files = [sized(size, f"f{number}") for number, size in enumerate(sizes)]
-    tasks = list(frame_tasks(files))
-    assert all(0 < sum(piece.count for piece in task) <= FRAME_BLOCKS for task in tasks)
+    steps = [piece for file in files for piece in (*pieces(file), None)]
+    tasks = list(read_tasks(steps))
+    assert all(sum(piece.count for piece in task) <= FRAME_BLOCKS for task in tasks)
     seen: dict[str, list[int]] = {}
     lengths: dict[str, int] = {}
     for piece in (piece for task in tasks for piece in task):
@@ -153,19 +148,19 @@ def test_h32_a_file_of_which_any_piece_vanished_is_left_out_and_the_others_are_n
     blocks: list[int], data: st.DataObject
 ) -> None:
     files = [sized(count * BLOCK_SIZE, f"f{number}") for number, count in enumerate(blocks)]
-    pieces = [piece for task in frame_tasks(files) for piece in task]
-    lost = data.draw(st.sets(st.integers(0, max(len(pieces) - 1, 0))))
+    found = [piece for file in files for piece in pieces(file)]
+    lost = data.draw(st.sets(st.integers(0, max(len(found) - 1, 0))))
     with Packer(MemoryStore(), NAME, level=1) as packer:
-        recorder = Recorder(packer)
+        writer = FileWriter()
+        recorder = Recorder(packer, writer)
         for file in files:
-            if not file.size:
-                recorder.add_empty(file)
-        for number, piece in enumerate(pieces):
-            whole = Copied(piece, (), bytes(16) * piece.count, 0)
-            recorder.add(Vanished(piece) if number in lost else whole)
-        records = recorder.finish()
-    gone = {pieces[number].file.path for number in lost if number < len(pieces)}
-    assert [record.path for record in records] == sorted({file.path for file in files} - gone)
+            recorder.begin(file)
+        for number, piece in enumerate(found):
+            recorder.take(Vanished(piece) if number in lost else Read(piece, bytes(16) * piece.count, 0))
+        recorder.flush_maps()
+    gone = {found[number].file.path for number in lost if number < len(found)}
+    assert [record.path for record in writer.finish()] == sorted({file.path for file in files} - gone)
+    assert recorder.backlog == 0
 
 
 def test_h32_files_that_vanish_shift_nothing(tmp_path: Path) -> None:

@@ -12,21 +12,21 @@ import shutil
 import stat
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from lab.postgres import Postgres, scratch_directory
 from wal_e.backup import contents
+from wal_e.backup.budget import Packing
 from wal_e.backup.contents import BackupRequest, BackupResult
 from wal_e.backup.offline import push_offline
+from wal_e.backup.parent import NEWEST, ParentChoice
 from wal_e.events import Event, Sink, silent
 from wal_e.pg.control import read_control
 from wal_e.pg.datadir import scan
 from wal_e.pg.wal import SegmentName
 from wal_e.repo.blockmap import BLOCK_SIZE
-from wal_e.repo.packer import Packer
 from wal_e.restore.run import RestoreRequest, RestoreResult, fetch_backup
 from wal_e.restore.select import LATEST, BackupQuery
 from wal_e.store.api import Store
@@ -118,12 +118,15 @@ def own_tiny(tiny: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes every backup consist of several packs."""
-    monkeypatch.setattr(contents, "Packer", partial(Packer, target=SMALL_PACKS))
+    monkeypatch.setattr(contents, "share_out", lambda *_: Packing(SMALL_PACKS, 2))
 
 
-def push(store: Store, source: Path, *, emit: Sink = silent, threads: int = 2) -> BackupResult:
+def push(
+    store: Store, source: Path, *, emit: Sink = silent, threads: int = 2, parent: ParentChoice = NEWEST
+) -> BackupResult:
     """A backup of a stopped cluster."""
-    return push_offline(store, BackupRequest(source, threads=threads, wal_timeout=timedelta(0)), emit)
+    request = BackupRequest(source, threads=threads, wal_timeout=timedelta(0), parent=parent)
+    return push_offline(store, request, emit)
 
 
 def fetch(store: Store, target: Path, name: str = LATEST, request: RestoreRequest | None = None) -> RestoreResult:

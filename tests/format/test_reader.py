@@ -16,21 +16,21 @@ import pytest
 
 from lab.account import as_postgres, give_to_server
 from lab.postgres import Postgres
+from tests.backup.copied import copy_all
 from tests.plugins.cli import WalECli
 from tests.plugins.postgres import PostgresFactory
 from wal_e.backup.contents import BackupRequest
 from wal_e.backup.copy import Copier
 from wal_e.backup.offline import push_offline
-from wal_e.backup.records import Recorder
-from wal_e.backup.tasks import frame_tasks
 from wal_e.events import silent
 from wal_e.pg.datadir import FileEntry
 from wal_e.pg.wal import Lsn
 from wal_e.repo.blockmap import BLOCK_SIZE, BlockMap, Extent, FrameRef, decode_map, encode_map
 from wal_e.repo.catalogue import commit, load_manifest
 from wal_e.repo.cluster import ensure_identity
+from wal_e.repo.filelist import INLINE_BLOCKS, MapRef
 from wal_e.repo.layout import pack_key
-from wal_e.repo.manifest import INLINE_BLOCKS, DirectoryRecord, Manifest, MapRef, Summary
+from wal_e.repo.manifest import DirectoryRecord, Manifest, Summary
 from wal_e.repo.pack import IndexedFrame, Part, decode_index
 from wal_e.repo.packer import Packer
 from wal_e.restore.run import RestoreRequest, fetch_backup
@@ -142,15 +142,8 @@ def write_backup(archive: Path, root: Path, files: Mapping[str, bytes], *, targe
     identity = ensure_identity(store, 42)
     entries = [entry(root, path) for path in sorted(files)]
     with Packer(store, NAME, level=3, target=target) as packer:
-        copier = Copier(root, packer, seed=identity.digest_seed, segment_blocks=None)
-        recorder = Recorder(packer)
-        for file in entries:
-            if not file.size:
-                recorder.add_empty(file)
-        for task in frame_tasks(entries):
-            for outcome in copier.copy(task):
-                recorder.add(outcome)
-        records = recorder.finish()
+        written = copy_all(Copier(root, packer, seed=identity.digest_seed, segment_blocks=None), packer, entries)
+    records = written.finish()
     now = datetime(2026, 11, 23, tzinfo=UTC)
     summary = Summary(
         NAME, 42, 150020, 1 << 24, 1, Lsn(0x2000028), Lsn(0x2000100), now, now, None, from_standby=False, offline=False,
@@ -163,7 +156,7 @@ def write_backup(archive: Path, root: Path, files: Mapping[str, bytes], *, targe
         "START WAL LOCATION: 0/2000028\n",
         "",
         ("postgres", "postgres"),
-        tuple(packer.packs[key] for key in sorted(packer.packs)),
+        tuple(replace(packer.packs[key], live=written.live[key]) for key in records.packs),
         tuple(DirectoryRecord(path, stat.S_IMODE((root / path).stat().st_mode)) for path in directories),
         records,
     )
@@ -200,11 +193,13 @@ def test_summary_is_readable_from_the_first_frame(tmp_path: Path) -> None:
 def test_every_pack_explains_itself(tmp_path: Path) -> None:
     root = tmp_path / "data"
     manifest = write_backup(tmp_path / "archive", root, make_directory(root))
-    for number, pack in enumerate(manifest.packs):
+    for number, pack in enumerate(sorted(manifest.packs, key=lambda pack: pack.key)):
         data = (tmp_path / "archive" / pack.key).read_bytes()
         index = reader.parse_index(data)
         assert (index["backup"], index["pack"]) == (NAME, number)
-        assert sum(frame["length"] for frame in index["frames"]) == pack.live
+        parts = [part for frame in index["frames"] for part in frame.get("parts", ())]
+        maps = [path for frame in index["frames"] for path in frame.get("maps", ())]
+        assert sum(count for _, _, count, _ in parts) + len(maps) == pack.blocks == pack.live
         for frame in index["frames"]:
             content = reader.unpack_frames(data[frame["offset"] : frame["offset"] + frame["length"]])
             for path, first, count, slot in frame.get("parts", ()):

@@ -59,7 +59,7 @@ def commit(store: Store, number: int, hours: float, packs: int, shared: Sequence
         label="",
         checksum_failures=0,
     )
-    refs = tuple(PackRef(key, 4, 4) for key in (*own, *shared))
+    refs = tuple(PackRef(key, 4, 4, 4) for key in (*own, *shared))
     manifest = Manifest(summary, "", "", ("postgres", "postgres"), refs, (), ())
     store.put(layout.manifest_key(name), Body.of(encode_manifest(manifest)))
     store.put(layout.event_key(name, when, "verified"), Body.of(b"{}"))

@@ -6,11 +6,14 @@ from hypothesis import strategies as st
 
 from wal_e.pg.wal import Lsn
 from wal_e.repo.blockmap import DIGEST_SIZE, FRAME_BLOCKS, BlockMap, Extent, FrameRef, block_count
+from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.repo.layout import pack_key
-from wal_e.repo.manifest import DirectoryRecord, FileRecord, Manifest, MapRef, PackRef, Summary, Tablespace
+from wal_e.repo.manifest import DirectoryRecord, Manifest, PackRef, Source, Summary, Tablespace
 
 NAME = "base_000000010000000000000002_00000040"
-PACKS = tuple(PackRef(pack_key(NAME, number), 5000 * (number + 1), 4000 * (number + 1)) for number in range(3))
+PACKS = tuple(
+    PackRef(pack_key(NAME, number), 5000 * (number + 1), 50 * (number + 1), 40 * (number + 1)) for number in range(3)
+)
 U64 = (1 << 64) - 1
 
 digest_seeds = st.integers(0, U64)
@@ -48,6 +51,8 @@ map_refs = st.builds(MapRef, frames, st.integers(0, 1 << 20), st.integers(24, 1 
 def file_records(draw: st.DrawFn) -> FileRecord:
     """A record whose map fits its size."""
     size = draw(st.one_of(st.integers(0, 300_000), st.integers(0, 20).map(lambda count: count * 8192)))
+    blocks = draw(st.one_of(map_refs, block_maps(block_count(size))))
+    uses = st.lists(st.tuples(st.sampled_from([pack.key for pack in PACKS]), st.integers(1, 1 << 20)), max_size=3)
     return FileRecord(
         path=draw(paths),
         size=size,
@@ -56,8 +61,9 @@ def file_records(draw: st.DrawFn) -> FileRecord:
         ctime_ns=draw(st.integers(0, 4 * 10**18)),
         inode=draw(st.integers(0, U64)),
         crc32c=draw(st.integers(0, (1 << 32) - 1)),
-        blocks=draw(st.one_of(map_refs, block_maps(block_count(size)))),
+        blocks=blocks,
         bad_pages=tuple(draw(st.lists(st.integers(0, 1 << 32), max_size=3))),
+        uses=tuple(draw(uses)) if isinstance(blocks, MapRef) else (),
     )
 
 
@@ -83,7 +89,10 @@ summaries = st.builds(
     ),
     label=st.text(max_size=20),
     checksum_failures=st.integers(0, 1 << 40),
+    parent=st.none() | st.just(NAME),
+    shared=st.integers(0, 1 << 60),
 )
+sources = st.builds(Source, st.text(max_size=8), st.integers(0, U64), st.integers(0, U64), st.integers(0, U64))
 manifests = st.builds(
     Manifest,
     summary=summaries,
@@ -93,6 +102,7 @@ manifests = st.builds(
     packs=st.just(PACKS),
     directories=st.lists(st.builds(DirectoryRecord, paths, st.integers(0, 0o777)), max_size=4).map(tuple),
     files=st.lists(file_records(), max_size=6).map(tuple),
+    source=st.none() | sources,
 )
 
 
@@ -130,6 +140,7 @@ def one_manifest() -> Manifest:
         directories=(DirectoryRecord(".", 0o700), DirectoryRecord("base", 0o700)),
         files=(
             FileRecord("base/5/1", 20000, blocks=inline, bad_pages=(1,), **facts),
-            FileRecord("base/5/2", 1 << 30, blocks=MapRef(frame, 0, 5000), **facts),
+            FileRecord("base/5/2", 1 << 30, blocks=MapRef(frame, 0, 5000), uses=((PACKS[1].key, 131072),), **facts),
         ),
+        source=Source("machine", 64769, 2, 10**18),
     )

@@ -30,7 +30,7 @@ def test_every_frame_is_found_where_its_reference_says(contents: list[bytes], ta
     store = MemoryStore()
     with Packer(store, NAME, level=1, uploads=uploads, target=target) as packer:
         references = [packer.add(content, [part(number)]) for number, content in enumerate(contents)]
-        maps = packer.add_maps(b"maps", ["a", "b"])
+        maps = packer.add_maps([("a", b"ma"), ("b", b"ps")])
     for reference, content in zip([*references, maps], [*contents, b"maps"], strict=True):
         frame = read_object(store, reference.pack, start=reference.offset, length=reference.length)
         assert decompress(frame, limit=LIMIT) == content
@@ -45,7 +45,9 @@ def test_every_frame_is_found_where_its_reference_says(contents: list[bytes], ta
     assert indexed == {(r.pack, r.offset, r.length): ((part(n),), ()) for n, r in enumerate(references)} | {
         (maps.pack, maps.offset, maps.length): ((), ("a", "b"))
     }
-    assert all(pack.live == sum(f[2] for f in indexed if f[0] == pack.key) for pack in packer.packs.values())
+    for pack in packer.packs.values():
+        frames = [found for place, found in indexed.items() if place[0] == pack.key]
+        assert pack.blocks == pack.live == sum(sum(p.count for p in parts) + len(maps) for parts, maps in frames)
 
 
 def test_threads_may_add_at_once_while_others_ask_how_much_is_stored() -> None:

@@ -10,7 +10,7 @@ from tests.repo.drawn import NAME, PACKS, block_maps, one_manifest
 from wal_e.errors import Corrupt, WalEError
 from wal_e.repo import reader
 from wal_e.repo.blockmap import BlockMap, FrameRef, encode_map
-from wal_e.repo.manifest import FileRecord, MapRef
+from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.repo.pack import Part
 from wal_e.repo.packer import Packer
 from wal_e.repo.reader import load_maps, plan_reads, read_frames
@@ -108,7 +108,7 @@ def test_maps_are_loaded_from_packs_and_from_the_manifest(maps: list[BlockMap]) 
     store = MemoryStore()
     encoded = [encode_map(block_map) for block_map in maps]
     with Packer(store, NAME, level=1) as packer:
-        frame = packer.add_maps(b"".join(encoded), ["x"] * len(maps))
+        frame = packer.add_maps([("x", data) for data in encoded])
     records, start = [], 0
     for number, data in enumerate(encoded):
         records.append(record(f"behind{number}", MapRef(frame, start, len(data))))
@@ -126,7 +126,7 @@ def test_the_map_of_a_very_large_file_is_loaded_though_it_is_beyond_the_usual_li
     encoded = encode_map(block_map)
     store = MemoryStore()
     with Packer(store, NAME, level=1) as packer:
-        frame = packer.add_maps(encoded, ["big"])
+        frame = packer.add_maps([("big", encoded)])
     assert load_maps(store, [record("big", MapRef(frame, 0, len(encoded)))]) == {"big": block_map}
 
 
@@ -134,7 +134,7 @@ def test_the_map_of_a_very_large_file_is_loaded_though_it_is_beyond_the_usual_li
 def test_a_pointer_to_the_wrong_place_is_corrupt(place: tuple[int, int]) -> None:
     store = MemoryStore()
     with Packer(store, NAME, level=1) as packer:
-        frame = packer.add_maps(encode_map(BlockMap((), bytes(16 * 3))), ["f"])
+        frame = packer.add_maps([("f", encode_map(BlockMap((), bytes(16 * 3))))])
     with pytest.raises(Corrupt):
         load_maps(store, [record("f", MapRef(frame, *place))])
 

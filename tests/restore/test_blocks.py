@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wal_e.errors import Corrupt, DataDirectoryError
 from wal_e.repo.blockmap import BLOCK_SIZE, BlockMap, Extent, digest_blocks
-from wal_e.repo.manifest import FileRecord
+from wal_e.repo.filelist import FileRecord
 from wal_e.repo.pack import Part
 from wal_e.repo.packer import Packer
 from wal_e.restore import blocks

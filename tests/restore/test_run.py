@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.backup.tiny import TABLESPACE, check_restorable, expected_tree, fetch, push, restored_tree
-from wal_e.codec.compress import compress, decompress
+from tests.repo.stored import packed
+from wal_e.codec.compress import decompress
 from wal_e.errors import Corrupt, DataDirectoryError, NoSuchBackup, UsageError, WalEError
 from wal_e.events import silent
 from wal_e.pg.control import CONTROL_PATH
@@ -162,9 +163,7 @@ def test_h51_a_manifest_with_a_hostile_path_restores_nothing(
     key = manifest_key(list_backups(store)[0].name)
     document = json.loads(decompress(read_object(store, key), limit=1 << 24))
     document[kind][-1]["path"] = path
-    head = {name: document.pop(name) for name in ("format", "summary")}
-    frames = (json.dumps(head)[:-1], "," + json.dumps(document)[1:])
-    store.put(key, Body.of(b"".join(compress(text.encode()) for text in frames)))
+    store.put(key, Body.of(packed(document)))
     with pytest.raises(Corrupt, match="leaves the data directory"):
         fetch(store, tmp_path / "in" / "data")
     assert list(tmp_path.iterdir()) == []
@@ -172,9 +171,9 @@ def test_h51_a_manifest_with_a_hostile_path_restores_nothing(
 
 def test_h51_a_file_twice_or_a_file_in_the_place_of_a_directory_is_refused(store: MemoryStore, tmp_path: Path) -> None:
     manifest = manifest_of(store)
-    twice = replace(manifest, files=(*manifest.files, manifest.files[0]))
-    below = replace(manifest.files[0], path="base")
-    for number, files in enumerate((twice.files, (*manifest.files, below))):
+    first = next(iter(manifest.files))
+    for number, more in enumerate((first, replace(first, path="base"))):
+        files = (*manifest.files, more)
         target = tmp_path / str(number)
         with pytest.raises(WalEError):
             restore(store, replace(manifest, files=files), target)

@@ -2,32 +2,40 @@
 
 import grp
 import pwd
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from wal_e.backup.copy import Copier
+from wal_e.backup.budget import DEFAULT_MEMORY, share_out
+from wal_e.backup.copy import Copier, Outcome, Read
+from wal_e.backup.parent import NEWEST, ParentChoice, Work, find_parent, plan_reuse, plan_work, this_source
+from wal_e.backup.plan import Reuse, Verdict
 from wal_e.backup.rate import RateLimit
 from wal_e.backup.records import Recorder
-from wal_e.backup.tasks import Piece, frame_tasks
+from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.errors import DataDirectoryError
 from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
 from wal_e.pg.control import CONTROL_PATH, ControlData, read_control
 from wal_e.pg.datadir import FileEntry, Scan, file_entry, scan
-from wal_e.repo.manifest import DirectoryRecord, FileRecord, Manifest, Summary
+from wal_e.repo.blockmap import BLOCK_SIZE
+from wal_e.repo.filelist import FileWriter, StoredFiles
+from wal_e.repo.manifest import DirectoryRecord, Manifest, PackRef, Source, Summary
 from wal_e.repo.packer import Packer
 from wal_e.store.api import Store
 
 _AHEAD: Final = 2
-"""Frames for each thread that may be under way or wait to be recorded; each is up to 1 MiB and its results."""
+"""Tasks for each thread that may be under way or wait to be recorded; each is up to 1 MiB and its results."""
+_BACKLOG: Final = 4096
+"""Files that may wait for one before them: then half a frame is stored rather than waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the user asked for; `read_rate` is in bytes per second for all threads together."""
+    """What the user asked for; `read_rate` is in bytes per second for all threads together, `memory` in bytes."""
 
     data_directory: Path
     threads: int = 4
@@ -35,6 +43,8 @@ class BackupRequest:
     offline: bool = False
     level: int = 3
     wal_timeout: timedelta = timedelta(minutes=10)
+    parent: ParentChoice = NEWEST
+    memory: int = DEFAULT_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +65,23 @@ class BackupResult:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What was copied: the facts of the walk, the files' records, and the packs that hold them."""
+    """
+    What was copied: the facts of the walk, the files' records, and the packs that hold their blocks.
+
+    `size` is what a restore writes, `stored` what was added to the archive and `shared` what was there before, all in
+    bytes; `bad_pages` counts pages that did not have the checksum that they should.
+    """
 
     scan: Scan
     control: ControlData
-    files: tuple[FileRecord, ...]
-    packer: Packer
-
-    @property
-    def bad_pages(self) -> int:
-        """How many pages did not have the checksum that they should."""
-        return sum(len(file.bad_pages) for file in self.files)
+    source: Source
+    files: StoredFiles
+    packs: tuple[PackRef, ...]
+    parent: str | None
+    size: int
+    stored: int
+    shared: int
+    bad_pages: int
 
 
 def copy_files(
@@ -76,38 +92,100 @@ def copy_files(
     extra: Iterable[str] = (),
 ) -> Copy:
     """Copies the data directory into packs; `extra` names files beyond the rules. pg_control is read last (H35)."""
+    begun = time.time_ns()
     found = scan(request.data_directory, pg_version=backup.pg_version, emit=emit)
+    source = this_source(request.data_directory, begun)
     control = read_control(request.data_directory)[1]
     files = sorted((*found.files, *(_entry(request.data_directory, path) for path in extra)), key=lambda f: f.path)
-    with Packer(store, backup.name, level=request.level) as packer:
+    parent = find_parent(store, control.system_identifier, request.parent, emit)
+    reuse = Reuse() if parent is None else plan_reuse(parent, files, source, request.parent)
+    packing = share_out(request.memory, request.threads)
+    records = FileWriter()
+    with Packer(store, backup.name, level=request.level, uploads=packing.uploads, target=packing.target) as packer:
         copier = Copier(
             request.data_directory,
             packer,
             seed=backup.digest_seed,
             segment_blocks=control.relation_segment_blocks if control.data_checksums else None,
+            stale=reuse.stale,
             rate=RateLimit(request.read_rate) if request.read_rate else None,
         )
-        recorder = Recorder(packer)
-        _copy_tasks(copier, recorder, packer, files, request.threads, emit)
+        recorder = Recorder(packer, records)
+        progress = _Tally(sum(file.size for file in files), packer, emit)
+        works = plan_work(store, parent, files, reuse, emit)
+        _copy_all(copier, recorder, _fed(works, recorder, progress), request.threads, progress)
         content, control = read_control(request.data_directory)
         entry = _entry(request.data_directory, CONTROL_PATH)
-        recorder.add(copier.copy_content(Piece(entry, 0, 1), content))
-        records = recorder.finish()
-    return Copy(found, control, records, packer)
+        recorder.begin(entry)
+        _record(recorder, [*copier.copy_content(Piece(entry, 0, 1), content), *copier.flush()])
+        recorder.flush_maps()
+    listed = records.finish()
+    known = packer.packs if parent is None else packer.packs | parent.packs
+    packs = tuple(replace(known[key], live=records.live[key]) for key in listed.packs)
+    return Copy(
+        scan=found,
+        control=control,
+        source=source,
+        files=listed,
+        packs=packs,
+        parent=None if parent is None else parent.name,
+        size=records.size,
+        stored=packer.stored,
+        shared=sum(pack.live_size for pack in packs if pack.key not in packer.packs),
+        bad_pages=records.bad_pages,
+    )
 
 
-def _copy_tasks(
-    copier: Copier, recorder: Recorder, packer: Packer, files: list[FileEntry], threads: int, emit: Sink
-) -> None:
-    total, done = sum(file.size for file in files), 0
-    for file in files:
-        if file.size == 0:
-            recorder.add_empty(file)
-    for outcomes in ordered_map(copier.copy, frame_tasks(files), threads=threads, ahead=threads * _AHEAD):
+class _Tally:
+    """How far the copy is, told to whoever listens."""
+
+    def __init__(self, total: int, packer: Packer, emit: Sink) -> None:
+        self._total = total
+        self._packer = packer
+        self._emit = emit
+        self._done = self._reused = 0
+
+    def add(self, done: int, reused: int = 0) -> None:
+        """Adds bytes of the data directory, and how many of them the archive had."""
+        self._done += done
+        self._reused += reused
+
+    def tell(self) -> None:
+        """Emits where the copy is."""
+        self._emit(Progress("backup-push", self._done, self._total, self._packer.stored, self._reused))
+
+
+def _fed(works: Iterable[Work], recorder: Recorder, tally: _Tally) -> Iterator[Piece | None]:
+    """Tells the recorder of every file in order, and yields the pieces that have to be read."""
+    for work in works:
+        if work.verdict is Verdict.READ or work.record is None:
+            recorder.begin(work.entry)
+            yield from pieces(work.entry, work.known)
+            continue
+        if work.known is None:
+            recorder.carry(work.record)
+        else:
+            recorder.move_map(work.record, work.known)
+        tally.add(work.entry.size, work.entry.size)
+        yield None
+
+
+def _copy_all(copier: Copier, recorder: Recorder, some: Iterator[Piece | None], threads: int, tally: _Tally) -> None:
+    for outcomes in ordered_map(copier.copy, read_tasks(some), threads=threads, ahead=threads * _AHEAD):
+        _record(recorder, outcomes)
         for outcome in outcomes:
-            recorder.add(outcome)
-            done += outcome.piece.length
-        emit(Progress("backup-push", done, total, packer.stored))
+            if isinstance(outcome, Read):
+                tally.add(outcome.piece.length, outcome.reused * BLOCK_SIZE)
+        if recorder.backlog > _BACKLOG:
+            _record(recorder, copier.flush())
+            recorder.flush_maps()
+        tally.tell()
+    _record(recorder, copier.flush())
+
+
+def _record(recorder: Recorder, outcomes: Iterable[Outcome]) -> None:
+    for outcome in outcomes:
+        recorder.take(outcome)
 
 
 def build_manifest(summary: Summary, copy: Copy, backup_label: str, tablespace_map: str) -> Manifest:
@@ -117,18 +195,19 @@ def build_manifest(summary: Summary, copy: Copy, backup_label: str, tablespace_m
         backup_label=backup_label,
         tablespace_map=tablespace_map,
         owner=_owner(copy.scan.root.uid, copy.scan.root.gid),
-        packs=tuple(copy.packer.packs[key] for key in sorted(copy.packer.packs)),
+        packs=copy.packs,
         directories=(
             DirectoryRecord(".", copy.scan.root.mode & 0o777),
             *(DirectoryRecord(d.path, d.mode & 0o777) for d in copy.scan.directories),
         ),
         files=copy.files,
+        source=copy.source,
     )
 
 
 def report(summary: Summary, copy: Copy, emit: Sink) -> None:
     """Says that the backup exists, and which pages did not have the checksum that they should."""
-    for file in copy.files:
+    for file in copy.files if copy.bad_pages else ():
         if file.bad_pages:
             emit(
                 Message(

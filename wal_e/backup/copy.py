@@ -1,25 +1,36 @@
 """
-Copying frames: read, check pages, digest, compress, pack. Every function here runs on several threads at once.
+Copying: read, check pages, digest, compare, compress, pack. All of it runs on several threads at once.
 
 The size of a file is the one that the scan saw: what grew later is in the WAL, and what is missing because the
 file shrank is stored as zeros, which the WAL mends too (H33). Only a file that is gone is left out; every other
 failure to read ends the backup (H32).
 """
 
+import enum
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Final
 
+from wal_e.backup.gather import Gatherer, Run
 from wal_e.backup.rate import RateLimit
 from wal_e.backup.tasks import Piece, Task
 from wal_e.codec.crc32c import crc32c
 from wal_e.errors import DataDirectoryError
 from wal_e.pg.exclusion import is_relation, relation_block_offset
 from wal_e.pg.page import bad_pages
-from wal_e.repo.blockmap import BLOCK_SIZE, Extent, digest_blocks, zero_digest
+from wal_e.repo.blockmap import (
+    BLOCK_SIZE,
+    FRAME_BLOCKS,
+    Extent,
+    clipped,
+    digest_blocks,
+    known_digests,
+    zero_digest,
+)
 from wal_e.repo.pack import Part
 from wal_e.repo.packer import Packer
 
@@ -28,14 +39,29 @@ _PAUSES: Final = (0.0, 0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """What became of a piece: where its blocks lie, their digests, the CRC-32C of its bytes, pages that failed."""
+class Read:
+    """
+    What became of a piece: the digests of its blocks, the CRC-32C of its bytes, pages that failed.
+
+    `extents` say where some of its blocks lie already; `pending` more blocks are gathered, and come as `Stored`.
+    `reused` of its blocks lie in packs of earlier backups.
+    """
 
     piece: Piece
-    extents: tuple[Extent, ...]
     digests: bytes
     crc32c: int
     bad_pages: tuple[int, ...] = ()
+    extents: tuple[Extent, ...] = ()
+    pending: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where gathered blocks of a file went."""
+
+    path: str
+    extent: Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +71,60 @@ class Vanished:
     piece: Piece
 
 
-@dataclass(slots=True)
-class _Read:
-    piece: Piece
-    data: bytes
-    digests: list[bytes]
-    bad: tuple[int, ...]
+Outcome = Read | Stored | Vanished
+
+
+class _Kind(enum.Enum):
+    ZERO = enum.auto()
+    KNOWN = enum.auto()
+    NEW = enum.auto()
 
 
 class Copier:
     """
-    Copies frame tasks of one data directory into a packer.
+    Copies the pieces of one data directory into a packer.
 
     `segment_blocks` is the number of blocks in a relation's segment file where page checksums are on, or None
-    where they are off.
+    where they are off. Blocks in `stale` packs are stored again, whatever the parent's map says.
     """
 
     def __init__(
-        self, root: Path, packer: Packer, *, seed: int, segment_blocks: int | None, rate: RateLimit | None = None
+        self,
+        root: Path,
+        packer: Packer,
+        *,
+        seed: int,
+        segment_blocks: int | None,
+        stale: frozenset[str] = frozenset(),
+        rate: RateLimit | None = None,
     ) -> None:
         self._root = os.fspath(root)
         self._packer = packer
         self._seed = seed
         self._zero = zero_digest(seed)
         self._segment_blocks = segment_blocks
+        self._stale = stale
         self._rate = rate
+        self._gatherer = Gatherer()
 
-    def copy(self, task: Task) -> list[Copied | Vanished]:
-        """Reads the pieces of one frame from their files and stores what is not zeros."""
-        reads = [self._read(piece) for piece in task]
-        return self._store(task, reads)
+    def copy(self, task: Task) -> list[Outcome]:
+        """Reads pieces from their files, and stores what is neither zeros nor known to the archive."""
+        return [outcome for piece in task for outcome in self._copy(piece)]
 
-    def copy_content(self, piece: Piece, content: bytes) -> Copied:
+    def copy_content(self, piece: Piece, content: bytes) -> list[Outcome]:
         """Stores a piece whose bytes were read elsewhere, as pg_control's are."""
-        stored = self._store((piece,), [self._digest(piece, content, ())])[0]
-        if isinstance(stored, Vanished):
-            raise DataDirectoryError(f'"{piece.file.path}" vanished')
-        return stored
+        return self._keep(piece, content, ())
 
-    def _read(self, piece: Piece) -> _Read | None:
+    def flush(self) -> list[Outcome]:
+        """Stores the blocks that wait for others to share a frame with."""
+        runs = self._gatherer.take()
+        return [*self._frame(runs)] if runs else []
+
+    def _copy(self, piece: Piece) -> list[Outcome]:
+        read = self._read(piece)
+        return [Vanished(piece)] if read is None else self._keep(piece, *read)
+
+    def _read(self, piece: Piece) -> tuple[bytes, tuple[int, ...]] | None:
         if self._rate is not None:
             self._rate.take(piece.length)
         path = f"{self._root}/{piece.file.path}"
@@ -95,16 +136,65 @@ class Copier:
             raise _unreadable(path, error) from error
         try:
             data = _read_exactly(descriptor, piece.offset, piece.length)
-            data, bad = self._check_pages(descriptor, piece, data)
+            return self._check_pages(descriptor, piece, data)
         except OSError as error:
             raise _unreadable(path, error) from error
         finally:
             os.close(descriptor)
-        return self._digest(piece, data, bad)
 
-    def _digest(self, piece: Piece, data: bytes, bad: tuple[int, ...]) -> _Read:
-        padded = data if len(data) % BLOCK_SIZE == 0 else data.ljust(piece.count * BLOCK_SIZE, b"\0")
-        return _Read(piece, padded, digest_blocks(memoryview(padded), self._seed), bad)
+    def _keep(self, piece: Piece, data: bytes, bad: tuple[int, ...]) -> list[Outcome]:
+        view = memoryview(data if len(data) % BLOCK_SIZE == 0 else data.ljust(piece.count * BLOCK_SIZE, b"\0"))
+        digests = digest_blocks(view, self._seed)
+        known, runs = self._sorted_out(piece, view, digests)
+        missing = sum(run.count for run in runs)
+        stored: list[Stored] = []
+        if missing == FRAME_BLOCKS:
+            stored = [*self._frame(runs)]
+        elif runs:
+            for frame in self._gatherer.add(runs):
+                stored += self._frame(frame)
+        read = Read(
+            piece, b"".join(digests), crc32c(data), bad, tuple(known), missing, sum(extent.count for extent in known)
+        )
+        return [read, *stored]
+
+    def _sorted_out(self, piece: Piece, view: memoryview, digests: list[bytes]) -> tuple[list[Extent], list[Run]]:
+        """What the archive has of the piece, and what must be stored; zeros are in neither."""
+        known: list[Extent] = []
+        runs: list[Run] = []
+        at = 0
+        for kind, group in groupby(self._kinds(piece, digests)):
+            count = sum(1 for _ in group)
+            if kind is _Kind.KNOWN and piece.known is not None:
+                for extent in clipped(piece.known, piece.first + at, piece.first + at + count):
+                    if extent.frame.pack in self._stale:
+                        runs.append(self._run(piece, view, extent.first - piece.first, extent.count))
+                    else:
+                        known.append(extent)
+            elif kind is _Kind.NEW:
+                runs.append(self._run(piece, view, at, count))
+            at += count
+        return known, runs
+
+    def _kinds(self, piece: Piece, digests: list[bytes]) -> list[_Kind]:
+        zero = self._zero
+        before = [] if piece.known is None else known_digests(piece.known, piece.first, piece.count)
+        kinds = [_Kind.ZERO if digest == zero else _Kind.NEW for digest in digests]
+        for index, (digest, old) in enumerate(zip(digests, before, strict=False)):
+            if digest == old and digest != zero:
+                kinds[index] = _Kind.KNOWN
+        return kinds
+
+    def _run(self, piece: Piece, view: memoryview, at: int, count: int) -> Run:
+        return Run(piece.file.path, piece.first + at, view[at * BLOCK_SIZE : (at + count) * BLOCK_SIZE])
+
+    def _frame(self, runs: list[Run]) -> Iterator[Stored]:
+        content = b"".join(run.data for run in runs) if len(runs) > 1 else runs[0].data
+        slots = accumulate((run.count for run in runs), initial=0)
+        parts = [Part(run.path, run.first, run.count, slot) for run, slot in zip(runs, slots, strict=False)]
+        frame = self._packer.add(content, parts)
+        for part in parts:
+            yield Stored(part.path, Extent(part.first, part.count, frame, part.slot))
 
     def _check_pages(self, descriptor: int, piece: Piece, data: bytes) -> tuple[bytes, tuple[int, ...]]:
         if self._segment_blocks is None or not is_relation(piece.file.path):
@@ -139,39 +229,6 @@ class Copier:
                 if not bad_pages(memoryview(now), base + index):
                     failing.discard(index)
         return sorted(failing - changed)
-
-    def _store(self, task: Task, reads: list[_Read | None]) -> list[Copied | Vanished]:
-        runs = [run for read in reads if read is not None for run in self._runs(read)]
-        extents: dict[str, list[Extent]] = {}
-        if runs:
-            content = b"".join(data for _, data in runs) if len(runs) > 1 else runs[0][1]
-            parts, slot = [], 0
-            for (path, first), data in runs:
-                count = len(data) // BLOCK_SIZE
-                parts.append(Part(path, first, count, slot))
-                slot += count
-            frame = self._packer.add(content, parts)
-            for part in parts:
-                extents.setdefault(part.path, []).append(Extent(part.first, part.count, frame, part.slot))
-        return [_outcome(piece, read, extents) for piece, read in zip(task, reads, strict=True)]
-
-    def _runs(self, read: _Read) -> list[tuple[tuple[str, int], memoryview]]:
-        """The runs of blocks that are not zeros: (path, first block), bytes."""
-        view, at, runs = memoryview(read.data), 0, []
-        for is_zero, group in groupby(read.digests, key=self._zero.__eq__):
-            count = sum(1 for _ in group)
-            if not is_zero:
-                start = (read.piece.file.path, read.piece.first + at)
-                runs.append((start, view[at * BLOCK_SIZE : (at + count) * BLOCK_SIZE]))
-            at += count
-        return runs
-
-
-def _outcome(piece: Piece, read: _Read | None, extents: dict[str, list[Extent]]) -> Copied | Vanished:
-    if read is None:
-        return Vanished(piece)
-    crc = crc32c(read.data if len(read.data) == piece.length else memoryview(read.data)[: piece.length])
-    return Copied(piece, tuple(extents.get(piece.file.path, ())), b"".join(read.digests), crc, read.bad)
 
 
 def _read_exactly(descriptor: int, offset: int, length: int) -> bytes:

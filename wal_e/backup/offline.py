@@ -79,9 +79,11 @@ def _summary(
         from_standby=control.state is State.SHUT_DOWN_IN_RECOVERY,
         offline=True,
         data_directory=os.fspath(request.data_directory),
-        size=sum(file.size for file in copy.files),
-        stored=copy.packer.stored,
+        size=copy.size,
+        stored=copy.stored,
         tablespaces=tuple(Tablespace(t.oid, t.location) for t in copy.scan.tablespaces),
         label="",
         checksum_failures=copy.bad_pages,
+        parent=copy.parent,
+        shared=copy.shared,
     )

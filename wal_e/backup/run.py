@@ -90,11 +90,13 @@ def _summary(name: str, request: BackupRequest, session: _Session, copy: Copy) -
         from_standby=start.in_recovery,
         offline=False,
         data_directory=os.fspath(request.data_directory),
-        size=sum(file.size for file in copy.files),
-        stored=copy.packer.stored,
+        size=copy.size,
+        stored=copy.stored,
         tablespaces=tuple(Tablespace(t.oid, t.location) for t in copy.scan.tablespaces),
         label=session.label,
         checksum_failures=copy.bad_pages,
+        parent=copy.parent,
+        shared=copy.shared,
     )
 
 

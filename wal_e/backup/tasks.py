@@ -1,23 +1,20 @@
-"""
-Cutting files into frames: what one thread reads, digests and compresses at a time.
-
-A big file gives frames of 128 blocks of its own; what is left over, and small files, share frames. Pure.
-"""
+"""Cutting files into what one thread reads at a time: up to 128 blocks of one file, or of several small ones. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wal_e.pg.datadir import FileEntry
-from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, block_count
+from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, BlockMap, block_count
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`count` blocks of a file from block `first` on."""
+    """`count` blocks of a file from block `first` on; `known` is the map that the parent has of the file."""
 
     file: FileEntry
     first: int
     count: int
+    known: BlockMap | None = field(default=None, compare=False, repr=False)
 
     @property
     def offset(self) -> int:
@@ -33,25 +30,33 @@ class Piece:
 Task = tuple[Piece, ...]
 
 
-def frame_tasks(files: Iterable[FileEntry]) -> Iterator[Task]:
-    """
-    Yields the frames of all files; each has at most 128 blocks.
+def pieces(file: FileEntry, known: BlockMap | None = None) -> Iterator[Piece]:
+    """Yields the pieces of one file in ascending order, each as long as it can be."""
+    blocks = block_count(file.size)
+    for first in range(0, blocks, FRAME_BLOCKS):
+        yield Piece(file, first, min(FRAME_BLOCKS, blocks - first), known)
 
-    The pieces of one file come in ascending order, so a file is complete when its last piece is.
+
+def read_tasks(some: Iterable[Piece | None]) -> Iterator[Task]:
+    """
+    Yields tasks of at most 128 blocks; the pieces of one file come in ascending order.
+
+    Short pieces wait for each other, but for no more than 128 steps of the input: None is a step without a piece.
     """
     shared: list[Piece] = []
-    room = FRAME_BLOCKS
-    for file in files:
-        blocks = block_count(file.size)
-        whole = blocks - blocks % FRAME_BLOCKS
-        for first in range(0, whole, FRAME_BLOCKS):
-            yield (Piece(file, first, FRAME_BLOCKS),)
-        rest = blocks - whole
-        if rest > room:
+    blocks = waited = 0
+    for piece in some:
+        waited += 1
+        if piece is not None and piece.count == FRAME_BLOCKS:
+            yield (piece,)
+        elif piece is not None:
+            if blocks + piece.count > FRAME_BLOCKS:
+                yield tuple(shared)
+                shared, blocks, waited = [], 0, 0
+            shared.append(piece)
+            blocks += piece.count
+        if shared and waited >= FRAME_BLOCKS:
             yield tuple(shared)
-            shared, room = [], FRAME_BLOCKS
-        if rest:
-            shared.append(Piece(file, whole, rest))
-            room -= rest
+            shared, blocks, waited = [], 0, 0
     if shared:
         yield tuple(shared)

@@ -1,7 +1,9 @@
 """`backup-push`."""
 
+from wal_e.backup.budget import DEFAULT_MEMORY
 from wal_e.backup.contents import BackupRequest
 from wal_e.backup.offline import push_offline
+from wal_e.backup.parent import ParentChoice
 from wal_e.backup.run import push_backup
 from wal_e.cli.context import Context
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
@@ -21,6 +23,8 @@ def run(context: Context) -> int:
         offline=arguments.while_offline,
         level=settings[COMPRESSION_LEVEL],
         wal_timeout=settings[BACKUP_WAL_TIMEOUT],
+        parent=ParentChoice(arguments.full, arguments.parent, arguments.read_all),
+        memory=arguments.memory or DEFAULT_MEMORY,
     )
     push = push_offline if request.offline else push_backup
     with context.store(requests=request.threads) as store:

@@ -74,6 +74,26 @@ COMMANDS: Final = (
                 metavar="BYTES_PER_SECOND",
             ),
             Argument(("--while-offline",), "the cluster is shut down, and stays so during the backup", switch=True),
+            Argument(
+                ("--full",), "store everything again, and refer to no earlier backup", switch=True, group="parent"
+            ),
+            Argument(
+                ("--parent",),
+                "the backup to compare with, in place of the newest; it changes the cost, not the result",
+                metavar="BACKUP_NAME",
+                group="parent",
+            ),
+            Argument(
+                ("--read-all",),
+                "read every file, also those whose size and times say that they did not change",
+                switch=True,
+            ),
+            Argument(
+                ("--memory",),
+                "about how much memory the backup may take, 256MB if this is left out",
+                parse_size,
+                metavar="BYTES",
+            ),
             DIRECTORY,
         ),
     ),

@@ -124,7 +124,7 @@ class _Session:
             return code
         listener = Listener(self.log)
         if command.loud:
-            detail = f'The subcommand is "{getattr(parsed.arguments, "parent", command.name)}".'
+            detail = f'The subcommand is "{getattr(parsed.arguments, "subcommand", command.name)}".'
             listener(Message(MAIN, "starting WAL-E", detail=detail))
         try:
             return _function(command.run)(Context(parsed.arguments, settings, listener, parsed.envdir, tuple(argv)))

@@ -108,7 +108,7 @@ def _add_command(commands: Any, command: Command, hidden: argparse.ArgumentParse
         for child in command.children:
             _add_command(children, child, hidden, parent=command.name)
     else:
-        parser.set_defaults(command=command, parent=parent or command.name)
+        parser.set_defaults(command=command, subcommand=parent or command.name)
 
 
 def _add_argument(container: Any, argument: Argument) -> None:

@@ -18,6 +18,7 @@ from wal_e.units import KIB, MIB
 DEFAULT_LEVEL: Final = 3
 _SLICE: Final = 2 * KIB
 _READ: Final = MIB
+_PIECE: Final = 64 * KIB
 
 _local = threading.local()
 
@@ -84,6 +85,40 @@ def first_frame(head: bytes) -> bytes | None:
     except zstandard.ZstdError as error:
         raise Corrupt("compressed data is damaged", detail=f"zstd says: {error}.") from error
     return content if frame.eof else None
+
+
+def leading_frames(data: bytes, count: int) -> tuple[bytes, bytes]:
+    """The contents of the first `count` frames together, and the bytes behind them; `Corrupt` where they are fewer."""
+    contents, at = [], 0
+    for _ in range(count):
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while not frame.eof:
+            piece = data[at : at + _PIECE]
+            if not piece:
+                raise Corrupt("compressed data ends in the middle of a frame")
+            try:
+                contents.append(frame.decompress(piece))
+            except zstandard.ZstdError as error:
+                raise Corrupt("compressed data is damaged", detail=f"zstd says: {error}.") from error
+            at += len(piece) - len(frame.unused_data)
+    return b"".join(contents), data[at:]
+
+
+class StreamCompressor:
+    """One zstd frame, with a content checksum, of pieces that come one after the other; only its result is kept."""
+
+    def __init__(self, level: int = DEFAULT_LEVEL) -> None:
+        self._frame = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Appends to the content."""
+        if part := self._frame.compress(data):
+            self._parts.append(part)
+
+    def finish(self) -> bytes:
+        """The whole frame; nothing may be written afterwards."""
+        return b"".join((*self._parts, self._frame.flush()))
 
 
 class _Frames:

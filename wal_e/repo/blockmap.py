@@ -5,7 +5,9 @@ A block is 8192 bytes of a file; the last one is padded with zeros. All-zero blo
 but no extent. docs/format.md has the byte tables; this module is their only implementation.
 """
 
+import itertools
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -74,6 +76,12 @@ def digest_blocks(data: memoryview, seed: int) -> list[bytes]:
     return [digest(data[at : at + BLOCK_SIZE], seed) for at in range(0, len(data), BLOCK_SIZE)]
 
 
+def known_digests(block_map: BlockMap, first: int, count: int) -> list[bytes]:
+    """The digests of up to `count` blocks from block `first` on, fewer where the file ends before."""
+    digests, end = block_map.digests, min(first + count, block_map.blocks) * DIGEST_SIZE
+    return [digests[at : at + DIGEST_SIZE] for at in range(first * DIGEST_SIZE, end, DIGEST_SIZE)]
+
+
 def zero_digest(seed: int) -> bytes:
     """The digest that marks a hole under this archive's seed."""
     return xxhash.xxh3_128_digest(_ZERO_BLOCK, seed)
@@ -136,6 +144,18 @@ def holes(block_map: BlockMap) -> Iterator[range]:
         position = extent.first + extent.count
     if position < block_map.blocks:
         yield range(position, block_map.blocks)
+
+
+def clipped(block_map: BlockMap, first: int, end: int) -> Iterator[Extent]:
+    """The extents that cover blocks from `first` up to, not including, `end`, cut to this range; holes have none."""
+    extents = block_map.extents
+    at = max(0, bisect_right(extents, first, key=lambda extent: extent.first) - 1)
+    for extent in itertools.islice(extents, at, None):
+        start, stop = max(first, extent.first), min(end, extent.first + extent.count)
+        if extent.first >= end:
+            return
+        if start < stop:
+            yield Extent(start, stop - start, extent.frame, extent.slot + start - extent.first)
 
 
 def join_extents(extents: Iterable[Extent]) -> tuple[Extent, ...]:

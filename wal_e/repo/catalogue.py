@@ -5,13 +5,15 @@ Finding them costs a request for each backup, not for each pack: events, manifes
 so after a manifest the listing goes on behind the packs.
 """
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from wal_e.errors import NoSuchBackup, NotFound, ShortRead
-from wal_e.repo.layout import BACKUP_PREFIX, backup_prefix, manifest_key
-from wal_e.repo.manifest import Manifest, Summary, decode_manifest, decode_summary, encode_manifest
+from wal_e.repo.layout import BACKUP_PREFIX, PACK, backup_prefix, manifest_key
+from wal_e.repo.manifest import Manifest, PackRef, Summary, decode_manifest, decode_summary, encode_manifest
 from wal_e.store.api import Body, Store, read_object
 from wal_e.units import KIB
 
@@ -72,24 +74,31 @@ def commit(store: Store, manifest: Manifest) -> None:
 
     A second commit of one name raises `Exists`, from the store.
     """
-    name = manifest.summary.name
-    stored = {info.key: info.size for info in store.list(backup_prefix(name))}
+    sizes = pack_sizes(store, manifest.packs)
     for pack in manifest.packs:
-        size = stored[pack.key] if pack.key in stored else _head_size(store, pack.key)
+        size = sizes.get(pack.key, 0)
         if size != pack.size:
             raise ShortRead(
                 f'the pack "{pack.key}" has {size} bytes in the store, {pack.size} were sent',
                 hint="The backup was not committed. Take it again.",
             )
-    store.put(manifest_key(name), Body.of(encode_manifest(manifest)), create_only=True)
+    store.put(manifest_key(manifest.summary.name), Body.of(encode_manifest(manifest)), create_only=True)
 
 
-def _head_size(store: Store, key: str) -> int:
-    """A listing may lag behind (H18): what it does not show is asked for by name."""
-    try:
-        return store.head(key).size
-    except NotFound:
-        return 0
+def pack_sizes(store: Store, packs: Iterable[PackRef]) -> dict[str, int]:
+    """
+    The sizes of those of the packs that the store has, in bytes, by key: one listing for each backup they are of.
+
+    A listing may lag behind (H18): what it does not show is asked for by name.
+    """
+    wanted = {pack.key for pack in packs}
+    sizes: dict[str, int] = {}
+    for prefix in sorted({key.rpartition("/")[0] + "/" for key in wanted}):
+        sizes |= {info.key: info.size for info in store.list(prefix + PACK) if info.key in wanted}
+    for key in sorted(wanted - sizes.keys()):
+        with contextlib.suppress(NotFound):
+            sizes[key] = store.head(key).size
+    return sizes
 
 
 def name_is_taken(store: Store, name: str) -> bool:

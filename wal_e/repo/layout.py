@@ -25,6 +25,7 @@ BACKUP_PREFIX: Final = "basebackups_006/"
 LEGACY_BACKUP_PREFIX: Final = "basebackups_005/"
 CLUSTER_KEY: Final = "cluster.json"
 WAL_SUFFIX: Final = ".zst"
+PACK: Final = "pack-"
 
 _FILE = r"[0-9A-F]{8}\.history|[0-9A-F]{24}(?:\.partial|\.[0-9A-F]{8}\.backup)?"
 _WAL_KEY = re.compile(rf"{WAL_PREFIX}({_FILE})(\.[0-9a-f]{{12}})?((?:\.[a-z0-9]+)*)", re.ASCII)
@@ -149,7 +150,7 @@ def manifest_key(name: str) -> str:
 
 def pack_key(name: str, number: int) -> str:
     """The key of a backup's pack; packs are counted from 0."""
-    return f"{backup_prefix(name)}pack-{number:08d}"
+    return f"{backup_prefix(name)}{PACK}{number:08d}"
 
 
 def events_prefix(name: str) -> str:

@@ -1,27 +1,25 @@
 """
 The manifest: the JSON document that makes a base backup exist, written last and never changed.
 
-Stored as two zstd frames. The first holds the text up to the end of the `summary` object, so a list of backups
-costs one small range each (append `}` to read it alone); both together are one JSON document, which a person
-reads with `zstd -dc manifest.json.zst | jq`.
+Stored as zstd frames whose contents together are one JSON document, which a person reads with
+`zstd -dc manifest.json.zst | jq`. The first holds the text up to the end of the `summary` object, so a list of backups
+costs one small range each (append `}` to read it alone); the second all but the files; the rest is the list of files.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, Final
 
-from wal_e.codec.compress import compress, decompress_stream, first_frame
+from wal_e.codec.compress import compress, first_frame, leading_frames
 from wal_e.errors import Corrupt, UsageError
 from wal_e.pg.wal import Lsn, SegmentName, segments_between
-from wal_e.repo.blockmap import BlockMap, Extent, FrameRef, block_count, check_map
+from wal_e.repo.filelist import FileRecord, StoredFiles, encode_files, safe_path
 from wal_e.units import format_timestamp, parse_timestamp
 
 FORMAT: Final = 1
-INLINE_BLOCKS: Final = 16
-"""Files of up to this many blocks carry their block map in the manifest itself."""
+_COUNTS: Final = ("size", "blocks", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,12 @@ class Tablespace:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list of backups and the choice of one need to know; sizes are in bytes."""
+    """
+    What a list of backups and the choice of one need to know; sizes are in bytes.
+
+    `stored` were added to the archive, `shared` lie in packs of older backups; `parent` is the backup that was built
+    upon, for people only: nothing needs it.
+    """
 
     name: str
     system_identifier: int
@@ -54,6 +57,8 @@ class Summary:
     tablespaces: tuple[Tablespace, ...]
     label: str
     checksum_failures: int
+    parent: str | None = None
+    shared: int = 0
 
     @property
     def major(self) -> int:
@@ -66,30 +71,6 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class MapRef:
-    """A block map stored in a pack: `length` bytes from byte `start` of the frame's content."""
-
-    frame: FrameRef
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """One file as it was read: its facts, the CRC-32C of its bytes, and its blocks (inline, or behind a pointer)."""
-
-    path: str
-    size: int
-    mode: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    crc32c: int
-    blocks: BlockMap | MapRef
-    bad_pages: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class DirectoryRecord:
     """One directory, relative to the data directory; the root is `.`."""
 
@@ -99,16 +80,44 @@ class DirectoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class PackRef:
-    """One stored pack: key below the prefix, size in bytes, and how many of them this backup uses."""
+    """
+    One stored pack: key below the prefix, size in bytes, how many blocks it holds and how many this backup needs.
+
+    A block map counts as one block for each 8192 bytes of it that are begun.
+    """
 
     key: str
     size: int
+    blocks: int
     live: int
+
+    @property
+    def live_size(self) -> int:
+        """The bytes of it that the backup needs, on average over its blocks."""
+        return self.size * self.live // self.blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    Which directory was read: the machine's identity, device and inode of the data directory, and when the walk began.
+
+    `scanned_ns` is the machine's own clock, in nanoseconds since 1970.
+    """
+
+    machine: str
+    device: int
+    inode: int
+    scanned_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything that a restore needs besides packs and WAL."""
+    """
+    Everything that a restore needs besides packs and WAL.
+
+    `files` may be read from the stored form at each iteration: go through it as rarely as possible.
+    """
 
     summary: Summary
     backup_label: str
@@ -116,22 +125,32 @@ class Manifest:
     owner: tuple[str, str]
     packs: tuple[PackRef, ...]
     directories: tuple[DirectoryRecord, ...]
-    files: tuple[FileRecord, ...]
+    files: Iterable[FileRecord]
+    source: Source | None = None
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The stored form: two zstd frames, one JSON document."""
-    number = {pack.key: index for index, pack in enumerate(manifest.packs)}
+    """The stored form: zstd frames, one JSON document."""
     head = f'{{"format":{FORMAT},\n"summary":' + json.dumps(_summary_document(manifest.summary))
     rest = {
         "backup_label": manifest.backup_label,
         "tablespace_map": manifest.tablespace_map,
         "owner": list(manifest.owner),
-        "packs": [{"key": p.key, "size": p.size, "live": p.live} for p in manifest.packs],
+        "source": None if manifest.source is None else _source_document(manifest.source),
+        "packs": [{"key": p.key, "size": p.size, "blocks": p.blocks, "live": p.live} for p in manifest.packs],
         "directories": [{"path": d.path, "mode": f"{d.mode:04o}"} for d in manifest.directories],
-        "files": [_file_document(record, number) for record in manifest.files],
     }
-    return compress(head.encode()) + compress((",\n" + json.dumps(rest)[1:]).encode())
+    files = encode_files(manifest.files, [pack.key for pack in manifest.packs])
+    return compress(head.encode()) + compress((",\n" + json.dumps(rest)[1:-1]).encode()) + files.data
+
+
+def _source_document(source: Source) -> dict[str, Any]:
+    return {
+        "machine": source.machine,
+        "device": source.device,
+        "inode": source.inode,
+        "scanned_ns": source.scanned_ns,
+    }
 
 
 def _summary_document(summary: Summary) -> dict[str, Any]:
@@ -154,30 +173,9 @@ def _summary_document(summary: Summary) -> dict[str, Any]:
         "tablespaces": [{"oid": t.oid, "location": t.location} for t in summary.tablespaces],
         "label": summary.label,
         "checksum_failures": summary.checksum_failures,
+        "parent": summary.parent,
+        "shared": summary.shared,
     }
-
-
-def _file_document(record: FileRecord, number: Mapping[str, int]) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "path": record.path,
-        "size": record.size,
-        "mode": f"{record.mode:04o}",
-        "mtime_ns": record.mtime_ns,
-        "ctime_ns": record.ctime_ns,
-        "inode": record.inode,
-        "crc32c": f"{record.crc32c:08x}",
-    }
-    if record.bad_pages:
-        document["bad_pages"] = list(record.bad_pages)
-    match record.blocks:
-        case MapRef(frame, start, length):
-            document["map"] = [number[frame.pack], frame.offset, frame.length, start, length]
-        case BlockMap(extents, digests):
-            document["digests"] = digests.hex()
-            document["extents"] = [
-                [e.first, e.count, number[e.frame.pack], e.frame.offset, e.frame.length, e.slot] for e in extents
-            ]
-    return document
 
 
 def decode_summary(head: bytes) -> Summary | None:
@@ -225,16 +223,26 @@ def _decode_summary(document: Mapping[str, Any]) -> Summary:
         tablespaces=tuple(Tablespace(int(t["oid"]), str(t["location"])) for t in document["tablespaces"]),
         label=str(document["label"]),
         checksum_failures=int(document["checksum_failures"]),
+        parent=None if document.get("parent") is None else str(document["parent"]),
+        shared=int(document.get("shared", 0)),
     )
 
 
 def decode_manifest(stored: bytes) -> Manifest:
-    """Reads a stored manifest; whatever is not one raises `Corrupt`, and so does a path that leaves its directory."""
+    """
+    Reads a stored manifest; whatever is not one raises `Corrupt`, and so does a path that leaves its directory.
+
+    The files are decoded when they are gone through, and may raise `Corrupt` then.
+    """
+    text, rest = leading_frames(stored, 2)
     try:
-        document = json.loads(b"".join(decompress_stream([stored])))
+        document = json.loads(text + b"}")
         summary = _decode_head(document)
-        packs = tuple(PackRef(str(p["key"]), int(p["size"]), int(p["live"])) for p in document["packs"])
+        packs = tuple(PackRef(str(p["key"]), *(int(p[name]) for name in _COUNTS)) for p in document["packs"])
+        if any(pack.blocks < 1 for pack in packs):
+            raise Corrupt("a manifest names a pack without blocks")
         user, group = document["owner"]
+        source = document.get("source")
         return Manifest(
             summary=summary,
             backup_label=str(document["backup_label"]),
@@ -244,42 +252,12 @@ def decode_manifest(stored: bytes) -> Manifest:
             directories=tuple(
                 DirectoryRecord(safe_path(d["path"]), int(d["mode"], 8) & 0o777) for d in document["directories"]
             ),
-            files=tuple(_decode_file(record, packs) for record in document["files"]),
+            files=StoredFiles(rest, [pack.key for pack in packs]),
+            source=None if source is None else _decode_source(source),
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         raise Corrupt("a manifest does not parse") from None
 
 
-def _decode_file(document: Mapping[str, Any], packs: Sequence[PackRef]) -> FileRecord:
-    size = int(document["size"])
-    blocks: BlockMap | MapRef
-    if "map" in document:
-        pack, offset, length, start, map_length = map(int, document["map"])
-        blocks = MapRef(FrameRef(packs[pack].key, offset, length), start, map_length)
-    else:
-        extents = tuple(
-            Extent(first, count, FrameRef(packs[pack].key, offset, length), slot)
-            for first, count, pack, offset, length, slot in (map(int, row) for row in document["extents"])
-        )
-        blocks = check_map(BlockMap(extents, bytes.fromhex(document["digests"])))
-        if blocks.blocks != block_count(size):
-            raise Corrupt(f'the manifest contradicts itself about the size of "{document["path"]}"')
-    return FileRecord(
-        path=safe_path(document["path"]),
-        size=size,
-        mode=int(document["mode"], 8) & 0o777,
-        mtime_ns=int(document["mtime_ns"]),
-        ctime_ns=int(document["ctime_ns"]),
-        inode=int(document["inode"]),
-        crc32c=int(document["crc32c"], 16),
-        blocks=blocks,
-        bad_pages=tuple(map(int, document.get("bad_pages", ()))),
-    )
-
-
-def safe_path(path: str) -> str:
-    """Returns a relative path that stays below its root, or raises `Corrupt` (H51)."""
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\0" in path:
-        raise Corrupt(f'the manifest names the path "{path}", which leaves the data directory')
-    return str(pure)
+def _decode_source(document: Mapping[str, Any]) -> Source:
+    return Source(str(document["machine"]), *(int(document[name]) for name in ("device", "inode", "scanned_ns")))

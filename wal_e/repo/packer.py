@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from wal_e.codec.compress import compress
-from wal_e.repo.blockmap import FrameRef
+from wal_e.repo.blockmap import FrameRef, block_count
 from wal_e.repo.layout import pack_key
 from wal_e.repo.manifest import PackRef
 from wal_e.repo.pack import PACK_TARGET, IndexedFrame, Part, encode_index
 from wal_e.store.api import Body, Store
 from wal_e.units import MIB
 
-_SLACK: Final = 2 * MIB
+SLACK: Final = 2 * MIB
+"""Room behind the target of a pack, for the frame that fills it and for its index."""
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class _Filling:
     number: int
     buffer: bytearray
     size: int = 0
+    blocks: int = 0
     frames: list[IndexedFrame] = field(default_factory=list)
 
 
@@ -52,7 +54,7 @@ class Packer:
         self._uploads: list[Future[None]] = []
         self._failed: BaseException | None = None
         self.packs: dict[str, PackRef] = {}
-        """The packs that are stored, by key; all their frames are live."""
+        """The packs that are stored, by key; all their blocks count as live."""
 
     def __enter__(self) -> Self:
         return self
@@ -74,11 +76,14 @@ class Packer:
 
     def add(self, content: bytes | memoryview, parts: Sequence[Part]) -> FrameRef:
         """Compresses up to 1 MiB of blocks and says where the frame will lie."""
-        return self._append(compress(content, self._level), tuple(parts), ())
+        blocks = sum(part.count for part in parts)
+        return self._append(compress(content, self._level), blocks, tuple(parts), ())
 
-    def add_maps(self, content: bytes, paths: Sequence[str]) -> FrameRef:
-        """Compresses the block maps of the named files, back to back, into one frame."""
-        return self._append(compress(content, self._level), (), tuple(paths))
+    def add_maps(self, maps: Sequence[tuple[str, bytes]]) -> FrameRef:
+        """Compresses the encoded block maps of files, each with its file's path, back to back into one frame."""
+        content = b"".join(encoded for _, encoded in maps)
+        blocks = sum(block_count(len(encoded)) for _, encoded in maps)
+        return self._append(compress(content, self._level), blocks, (), tuple(path for path, _ in maps))
 
     def _buffer(self) -> bytearray:
         """
@@ -87,9 +92,9 @@ class Packer:
         Frames are copied into one large block at once: kept one by one they leave the heap in pieces, and half a
         gigabyte of it resident where 160 MB are in use (measured with glibc 2.36).
         """
-        return bytearray(self._target + _SLACK)
+        return bytearray(self._target + SLACK)
 
-    def _append(self, frame: bytes, parts: tuple[Part, ...], maps: tuple[str, ...]) -> FrameRef:
+    def _append(self, frame: bytes, blocks: int, parts: tuple[Part, ...], maps: tuple[str, ...]) -> FrameRef:
         full = None
         with self._lock:
             pack = self._filling
@@ -97,6 +102,7 @@ class Packer:
             pack.buffer[pack.size : pack.size + len(frame)] = frame
             pack.frames.append(IndexedFrame(pack.size, len(frame), parts, maps))
             pack.size += len(frame)
+            pack.blocks += blocks
             if pack.size >= self._target:
                 full = pack
                 self._filling = _Filling(pack.number + 1, self._buffer())
@@ -116,12 +122,12 @@ class Packer:
     def _upload(self, pack: _Filling) -> None:
         try:
             index = encode_index(self._backup, pack.number, pack.frames)
-            data = b"".join([memoryview(pack.buffer)[: pack.size], index])
-            pack.buffer = bytearray()
+            pack.buffer[pack.size : pack.size + len(index)] = index
+            data = memoryview(pack.buffer)[: pack.size + len(index)]
             key = pack_key(self._backup, pack.number)
             self._store.put(key, Body.of(data), create_only=True)
             with self._lock:
-                self.packs[key] = PackRef(key, len(data), pack.size)
+                self.packs[key] = PackRef(key, len(data), pack.blocks, pack.blocks)
         except BaseException as error:
             self._failed = error
             raise

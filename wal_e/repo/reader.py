@@ -7,7 +7,7 @@ from typing import Final
 from wal_e.codec.compress import decompress
 from wal_e.errors import Corrupt, NotFound
 from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, BlockMap, FrameRef, decode_map
-from wal_e.repo.manifest import FileRecord, MapRef
+from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.store.api import Store, read_object
 from wal_e.units import KIB, MIB
 

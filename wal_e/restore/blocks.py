@@ -25,7 +25,7 @@ from wal_e.repo.blockmap import (
     holes,
     zero_digest,
 )
-from wal_e.repo.manifest import FileRecord
+from wal_e.repo.filelist import FileRecord
 from wal_e.repo.reader import ReadRange, load_maps, plan_reads, read_frames
 from wal_e.restore.directory import Owner, unusable
 from wal_e.store.api import Store

@@ -15,7 +15,8 @@ from wal_e.pg.control import CONTROL_PATH, parse_control
 from wal_e.pg.recovery import RecoverySettings
 from wal_e.repo.catalogue import load_manifest
 from wal_e.repo.cluster import read_identity
-from wal_e.repo.manifest import FileRecord, Manifest, Summary
+from wal_e.repo.filelist import FileRecord
+from wal_e.repo.manifest import Manifest, Summary
 from wal_e.restore.blocks import BlockWriter, batches
 from wal_e.restore.directory import (
     Owner,
@@ -94,6 +95,7 @@ def restore_backup(store: Store, manifest: Manifest, request: RestoreRequest, em
     seed = _digest_seed(store, summary)
     places = map_tablespaces(summary.tablespaces, request.placing, existing_links(target))
     check_places(places, target)
+    sizes = _sizes(manifest, places, target)  # a list of files that is damaged shows now, before anything is touched
     owner = choose_owner(target, manifest.owner)
     emit(
         Message(
@@ -107,7 +109,7 @@ def restore_backup(store: Store, manifest: Manifest, request: RestoreRequest, em
         check_on_disk(places, target, summary.major)
     prepare(target, _root_mode(manifest))
     check_on_disk(places, target, summary.major)
-    check_space(_sizes(manifest, places, target))
+    check_space(sizes)
     _make_directories(manifest, places, target, owner)
     writer = BlockWriter(store, target, seed=seed, owner=owner, threads=request.threads)
     _write_files(writer, manifest, emit)

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from wal_e.errors import Misconfigured, ShortRead
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _KEY = re.compile(r"[A-Za-z0-9_.~+=@%:,-]+(/[A-Za-z0-9_.~+=@%:,-]+)*", re.ASCII)
 
@@ -52,13 +55,34 @@ class Body:
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview) -> "Body":
-        """A body of bytes in memory."""
-        return cls(len(data), lambda: io.BytesIO(data))
+        """A body of bytes in memory, which must not change; it is read where it lies, not copied."""
+        if isinstance(data, bytes):
+            return cls(len(data), lambda: io.BytesIO(data))
+        view = memoryview(data)
+        return cls(len(view), lambda: io.BufferedReader(_View(view)))
 
     @classmethod
     def of_file(cls, path: Path) -> "Body":
         """A body of a file's present size; the file must not change while it is sent."""
         return cls(path.stat().st_size, lambda: path.open("rb"))
+
+
+class _View(io.RawIOBase):
+    """Reads memory from its beginning."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._done = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        target = memoryview(buffer)
+        piece = self._view[self._done : self._done + len(target)]
+        target[: len(piece)] = piece
+        self._done += len(piece)
+        return len(piece)
 
 
 class Store(Protocol):
