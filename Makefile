@@ -29,7 +29,7 @@ help:
 
 install: .venv/.installed
 
-.venv/.installed: pyproject.toml setup.py native/wal-e.c
+.venv/.installed: pyproject.toml setup.py native/wal-e.c native/page.c
 	@umask 022; \
 	$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3 install'; exit 1; }; \
 	if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \

@@ -1,5 +1,6 @@
 """
-Builds the program `wal-e`: native/wal-e.c where a C compiler is at hand, and the same in Python where there is none.
+Builds the program `wal-e`: native/wal-e.c where a C compiler is at hand, and the same in Python where there is none;
+and the check of page checksums, native/page.c, under the same condition.
 
 All else is in pyproject.toml, also `wal-e-python`, which the native program turns into for whatever no agent answers.
 """
@@ -14,7 +15,7 @@ from distutils.command.build_scripts import build_scripts  # setuptools' own, by
 from functools import cache
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 
 SOURCE = "native/wal-e.c"
@@ -71,4 +72,7 @@ class Wheel(bdist_wheel):
         return "py3", "none", platform
 
 
-setup(scripts=[SOURCE], cmdclass={"build_scripts": BuildScripts, "bdist_wheel": Wheel})
+# A library for ctypes, which needs none of Python's headers; `optional`: without it numpy does the work.
+PAGE = Extension("wal_e.pg._page", ["native/page.c"], extra_compile_args=["-O3"], py_limited_api=True, optional=True)
+
+setup(scripts=[SOURCE], ext_modules=[PAGE], cmdclass={"build_scripts": BuildScripts, "bdist_wheel": Wheel})

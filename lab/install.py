@@ -98,7 +98,7 @@ def copy_steps() -> list[Step]:
     """
     if runs_for_server(project_command()):
         return []
-    built = [PROJECT / name for name in ("pyproject.toml", "setup.py", "native/wal-e.c")]
+    built = [PROJECT / name for name in ("pyproject.toml", "setup.py", "native/wal-e.c", "native/page.c")]
     sources = [*built, *sorted((PROJECT / "wal_e").rglob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     return [Step(COPY, digest, _project_copy)]

@@ -201,7 +201,7 @@ class Copier:
             return data, ()
         base = relation_block_offset(piece.file.path, self._segment_blocks) + piece.first
         whole = len(data) - len(data) % BLOCK_SIZE
-        suspects = bad_pages(memoryview(data)[:whole], base)
+        suspects = bad_pages(data[:whole], base)
         if not suspects:
             return data, ()
         mended = bytearray(data)
