@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.backup.tiny import own_tiny, tiny
 from wal_e.cli.main import run
+
+__all__ = ["own_tiny", "tiny"]
 
 
 @dataclass(frozen=True)

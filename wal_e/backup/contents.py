@@ -99,6 +99,9 @@ def copy_files(
     files = sorted((*found.files, *(_entry(request.data_directory, path) for path in extra)), key=lambda f: f.path)
     parent = find_parent(store, control.system_identifier, request.parent, emit)
     reuse = Reuse() if parent is None else plan_reuse(parent, files, source, request.parent)
+    if parent is not None:
+        detail = f'Its parent is "{parent.name}": only what differs is stored.'
+        emit(Message(__name__, "building on an earlier base backup", detail, fields={"parent": parent.name}))
     packing = share_out(request.memory, request.threads)
     records = FileWriter()
     with Packer(store, backup.name, level=request.level, uploads=packing.uploads, target=packing.target) as packer:

@@ -7,7 +7,7 @@ from wal_e.backup.parent import ParentChoice
 from wal_e.backup.run import push_backup
 from wal_e.cli.context import Context
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
-from wal_e.errors import UsageError
+from wal_e.errors import DataDirectoryError, UsageError
 
 
 def run(context: Context) -> int:
@@ -28,5 +28,11 @@ def run(context: Context) -> int:
     )
     push = push_offline if request.offline else push_backup
     with context.store(requests=request.threads) as store:
-        push(store, request, context.emit)
+        summary = push(store, request, context.emit).summary
+    if summary.checksum_failures and arguments.checksum_failure == "fail":
+        raise DataDirectoryError(
+            f"{summary.checksum_failures} pages do not have the checksum that they should",
+            detail=f'The backup "{summary.name}" is complete, and holds these pages as they are.',
+            hint="The warnings above name files and blocks; find out what damaged them, and look at older backups.",
+        )
     return 0

@@ -89,6 +89,14 @@ COMMANDS: Final = (
                 switch=True,
             ),
             Argument(
+                ("--checksum-failure",),
+                "what a page whose checksum does not match does to the exit code: warn leaves it 0, fail makes it 1; "
+                "the backup is complete either way",
+                parse_choice("warn", "fail"),
+                "warn",
+                "warn|fail",
+            ),
+            Argument(
                 ("--memory",),
                 "about how much memory the backup may take, 256MB if this is left out",
                 parse_size,
