@@ -45,11 +45,11 @@ def test_archiving_through_a_storm_loses_and_damages_nothing(stormy: tuple[Scene
     leader = _leader(scene, plain)
     dice = random.Random(20261124)
     with writer(leader):
-        _storm(dice, [agents.kill, lambda: _kill_archiver(leader), *_weather(proxy, dice)], leader)
+        _storm(dice, [agents.kill, lambda: _kill_archive_command(leader), *_weather(proxy, dice)], leader)
     proxy.clear()
     archive_all(leader)
     leader.wait_for("select last_archived_time > coalesce(last_failed_time, '-infinity') from pg_stat_archiver")
-    kept = sorted(path.name for path in plain.iterdir())
+    kept = _finished(plain)
     assert len(kept) > 10
     for name in kept:
         assert _archived(scene, name) == (plain / name).read_bytes(), name
@@ -82,7 +82,7 @@ def test_recovery_with_agents_never_ends_early(stormy: tuple[Scene, Agents, Chao
     leader.stop()
     fetch = scene.command('wal-fetch "%f" "%p"')
     copy = scene.restore(15, "LATEST", conf={"restore_command": fetch, "archive_mode": "off"})
-    segments = sorted(path.name for path in plain.iterdir())
+    segments = _finished(plain)
     for name in (segments[-6], segments[-3], "00000002.history"):
         proxy.set(Fault(reset_after=0, direction="down", match=name.encode()))
         copy.start(wait=False)
@@ -100,10 +100,22 @@ def test_recovery_with_agents_never_ends_early(stormy: tuple[Scene, Agents, Chao
 
 
 def _leader(scene: Scene, plain: Path) -> Postgres:
-    """A leader whose segments are copied to `plain` before they are pushed, and switch often."""
+    """
+    A leader whose segments are copied to `plain` before they are pushed, and switch often.
+
+    A command that is killed may leave its `cp` behind, at work on a segment that the server takes for the next one
+    meanwhile: so each has a temporary name of its own, and whoever is late replaces nothing.
+    """
     push = scene.command('wal-push "%p"')
-    copy = f'mkdir -p {plain} && {{ test -e {plain}/%f || {{ cp "%p" {plain}/.%f && mv {plain}/.%f {plain}/%f; }}; }}'
-    return scene.leader(15, {"archive_command": f"{copy} && {push}"}, segment_size_mb=1)
+    temporary = f"{plain}/.%f.$$"
+    copy = f'cp "%p" {temporary} && mv -n {temporary} {plain}/%f'
+    keep = f"mkdir -p {plain} && {{ test -e {plain}/%f || {{ {copy}; }}; }}"
+    return scene.leader(15, {"archive_command": f"{keep} && {push}"}, segment_size_mb=1)
+
+
+def _finished(plain: Path) -> list[str]:
+    """The files that were copied whole, by name; what begins with a dot was left by a command that was killed."""
+    return sorted(path.name for path in plain.iterdir() if not path.name.startswith("."))
 
 
 def _storm(dice: random.Random, actions: list[Callable[[], object]], leader: Postgres) -> None:
@@ -129,13 +141,16 @@ def _weather(proxy: ChaosProxy, dice: random.Random) -> list[Callable[[], object
     return [proxy.clear, proxy.clear, lambda: proxy.set(dice.choice(FAULTS))]
 
 
-def _kill_archiver(leader: Postgres) -> None:
-    """End the archiver process and its archive_command; the server starts a new one."""
+def _kill_archive_command(leader: Postgres) -> None:
+    """
+    End archive_command with all that it runs; the archiver ends with it, and the server starts a new one.
+
+    The archiver itself is not ended: it would live on for a minute without archiving anything (pgarch.c).
+    """
     (pid,) = leader.sql("select pid from pg_stat_activity where backend_type = 'archiver'") or [(None,)]
     archiver = Process.of(pid[0]) if pid[0] else None
-    if archiver is not None:
-        for process in (*descendants(archiver), archiver):
-            process.signal(signal.SIGTERM)
+    for process in descendants(archiver) if archiver is not None else ():
+        process.signal(signal.SIGKILL)
 
 
 def _archived(scene: Scene, name: str) -> bytes:
