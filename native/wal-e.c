@@ -351,10 +351,12 @@ static int ask(char *const *argv)
     return code;
 }
 
-/* Becomes the sibling program; returns what to exit with where that fails. */
+/* Becomes the sibling program, which need not ask an agent again; returns what to exit with where that fails. */
 static int become_python(char *const *argv)
 {
-    char path[PATH_MAX + sizeof SIBLING];
+    char path[PATH_MAX + sizeof SIBLING], number[24];
+    snprintf(number, sizeof number, "%ld", (long)getpid());
+    setenv("WAL_E_ASKED", number, 1); /* without memory for it, the agent is asked twice */
     ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
     char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
     if (slash != NULL) {

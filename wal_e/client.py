@@ -72,6 +72,11 @@ def ask(argv: "Sequence[str]", environ: "Mapping[str, str] | None" = None) -> An
     return converse(socket_path(words, entries), message)
 
 
+def asked_already() -> bool:
+    """Whether this process asked an agent before it became this program: native/wal-e.c leaves its process id."""
+    return _ENVIRONMENT.get(b"WAL_E_ASKED") == b"%d" % posix.getpid()
+
+
 def split(argv: "Sequence[str]") -> tuple[list[str], list[str]]:
     """The global words, and the command with its own; no command where none of `COMMANDS` is called."""
     for place, word in enumerate(argv):

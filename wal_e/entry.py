@@ -21,7 +21,7 @@ def main() -> "NoReturn":
     # Ignored it stays, as for a job in the background; cli.main sets handlers of its own.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    answer = client.ask(sys.argv[1:])
+    answer = None if client.asked_already() else client.ask(sys.argv[1:])
     if answer is None:
         from wal_e.cli.main import main as run  # noqa: PLC0415  what the agent saves
 

@@ -19,6 +19,7 @@ The one error tree: what went wrong, the detail, what to do next, and the exit c
     │   └── NoSuchBackup      no backup has this name, or none fits the target
     ├── ServerError           PostgreSQL refused, or is not set up for archiving
     ├── DataDirectoryError    the data directory is not what was expected
+    ├── AgentError            the agent does not answer, or does not end
     └── Interrupted           a signal asked us to stop
 
 Text follows PostgreSQL's error style guide: the message starts in lower case and has no full stop, detail and
@@ -118,6 +119,10 @@ class ServerError(WalEError):
 
 class DataDirectoryError(WalEError):
     """The data directory is missing, in use, not empty, or not what was expected."""
+
+
+class AgentError(WalEError):
+    """The agent runs, and does not answer or does not end."""
 
 
 class Interrupted(WalEError):

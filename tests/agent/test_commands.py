@@ -32,12 +32,26 @@ class Home:
             [WAL_E, *words], env=self.env, cwd=self.directory, capture_output=True, text=True, check=False, timeout=60
         )
 
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [WAL_E, *words],
+            env=self.env,
+            cwd=self.directory,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+
     def status(self, *words: str) -> Any:
         """What the agent says of itself, None without one."""
         return json.loads(self.run(*words, "agent", "status", "--json").stdout)
 
+    def agent(self, *words: str) -> Any:
+        """The same of one that there is, or will be: the call that starts it waits ten seconds for it, no longer."""
+        return wait_until(lambda: self.status(*words), "an agent")
+
     def process(self, *words: str) -> Process:
-        found = Process.of(self.status(*words)["pid"])
+        found = Process.of(self.agent(*words)["pid"])
         assert found is not None
         return found
 
@@ -66,12 +80,12 @@ def test_a_call_starts_an_agent_that_answers_the_next(home: Home) -> None:
     assert home.run("agent", "status").returncode == 1
     assert home.status() is None
     first = home.run(*FETCH)
-    agent = home.status()
+    agent = home.agent()
     assert first.returncode == home.run(*FETCH).returncode
     assert first.returncode != 0
     assert f"pid={agent['pid']} " in home.run(*FETCH).stderr
     assert home.status()["pid"] == agent["pid"]
-    assert home.status()["answered"] >= 3
+    assert home.status()["answered"] == agent["answered"] + 2
     assert "archive: file://localhost" in home.run("agent", "status").stdout
 
 
@@ -91,7 +105,7 @@ def test_a_killed_agent_is_replaced(home: Home) -> None:
     wait_until(lambda: not agent.alive(), "the agent to end")
     again = home.run(*FETCH)
     assert again.returncode == expected.returncode
-    assert home.status()["pid"] != agent.pid
+    assert home.agent()["pid"] != agent.pid
 
 
 def test_an_agent_that_hangs_delays_and_does_no_harm(home: Home) -> None:
@@ -99,7 +113,12 @@ def test_an_agent_that_hangs_delays_and_does_no_harm(home: Home) -> None:
     agent = home.process()
     agent.signal(signal.SIGSTOP)
     try:
+        stop = home.start("agent", "stop")
         assert home.run(*FETCH).returncode == expected.returncode
+        _, told = stop.communicate(timeout=60)
+        assert stop.returncode == 1
+        assert "MSG: the agent does not answer" in told
+        assert agent.alive()
     finally:
         agent.signal(signal.SIGCONT)
 
@@ -125,12 +144,12 @@ def test_a_changed_envdir_replaces_it(home: Home, change: str) -> None:
 def test_another_configuration_is_another_agent(home: Home) -> None:
     home.run(*FETCH)
     home.run("--terse", *FETCH)
-    assert home.status("--terse")["pid"] != home.status()["pid"]
+    assert home.agent("--terse")["pid"] != home.agent()["pid"]
 
 
 def test_options_after_the_command_are_not_the_agents(home: Home) -> None:
     home.run(*FETCH)
-    before = home.status()["answered"]
+    before = home.agent()["answered"]
     assert home.run(FETCH[0], "--terse", *FETCH[1:]).returncode == home.run(*FETCH).returncode
     assert home.status()["answered"] == before + 1
 

@@ -6,7 +6,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from wal_e.agent.server import CONNECTIONS, LARGEST_REQUEST, Server, Timing
 from wal_e.errors import Misconfigured
 
 WORDS = ["wal-push", "pg_wal/x"]
-QUICK = Timing(idle=None, alive=0.05, hello=0.3, end=5.0)
+QUICK = Timing(idle=None, alive=0.05, end=30.0)
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Running:
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(self.server.path)
         return connection
 
     def end(self) -> None:
         self.server.stop()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -130,7 +130,7 @@ def test_the_ninth_is_sent_away_and_the_others_are_answered(serve: Callable[...,
     go = threading.Event()
 
     def handler(_request: Request) -> Reply:
-        assert go.wait(10)
+        assert go.wait(60)
         return Reply(0)
 
     running = serve(handler)
@@ -147,7 +147,7 @@ def test_the_ninth_is_sent_away_and_the_others_are_answered(serve: Callable[...,
 
 
 def test_who_says_nothing_too_much_or_leaves_harms_nobody(serve: Callable[..., Running]) -> None:
-    running = serve(lambda _: Reply(0))
+    running = serve(lambda _: Reply(0), replace(QUICK, hello=1.0))
     with running.connect() as silent, running.connect() as gone, running.connect() as loud:
         gone.sendall(b"wal-e-agent/1")
         gone.close()
@@ -167,7 +167,7 @@ def test_signs_of_life_come_while_it_works_and_end_with_the_answer(serve: Callab
     go = threading.Event()
 
     def handler(_request: Request) -> Reply:
-        assert go.wait(10)
+        assert go.wait(60)
         return Reply(3, err=("text",))
 
     running = serve(handler)
@@ -193,12 +193,12 @@ def test_it_ends_when_idle_but_not_while_busy(serve: Callable[..., Running]) -> 
         return busy.is_set()
 
     running = serve(lambda _: Reply(0), Timing(idle=0.05), busy=at_work)
-    assert looked.wait(10)
+    assert looked.wait(60)
     looked.clear()
-    assert looked.wait(10)
+    assert looked.wait(60)
     assert running.thread.is_alive()
     busy.clear()
-    running.thread.join(10)
+    running.thread.join(60)
     assert not running.thread.is_alive()
     assert not Path(running.server.path).exists()
 
@@ -207,7 +207,7 @@ def test_giving_way_lets_a_successor_begin_while_requests_finish(serve: Callable
     go = threading.Event()
 
     def handler(_request: Request) -> Reply:
-        assert go.wait(10)
+        assert go.wait(60)
         return Reply(1)
 
     first = serve(handler)
@@ -248,7 +248,7 @@ def test_a_handler_may_stop_it(serve: Callable[..., Running]) -> None:
 
     running = serve(handler)
     assert running.ask() is not None
-    running.thread.join(10)
+    running.thread.join(60)
     assert not running.thread.is_alive()
 
 

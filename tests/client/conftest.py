@@ -58,6 +58,12 @@ def impatient(request: pytest.FixtureRequest, clients: Callable[[str, int], Clie
     return clients(request.param, 50)
 
 
+@pytest.fixture(scope="session", params=["python", "native"])
+def patient(request: pytest.FixtureRequest, clients: Callable[[str, int], Client]) -> Client:
+    """The same, with two seconds of patience: longer than a busy machine keeps a thread from running."""
+    return clients(request.param, 2_000)
+
+
 @pytest.fixture(scope="session")
 def native(clients: Callable[[str, int], Client]) -> Client:
     """The program in C."""

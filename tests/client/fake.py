@@ -16,7 +16,7 @@ PROTOCOL = f"wal-e-agent/1 {__version__}".encode()
 DIRECT = 77
 """The exit code of what stands in for the whole program."""
 DEADLINE = 60
-Speak = Callable[[socket.socket], None]
+Speak = Callable[[socket.socket], object]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ READY: Final = "READY=1"
 ALIVE: Final = "WATCHDOG=1"
 STOPPING: Final = "STOPPING=1"
 _MICROSECONDS: Final = 1_000_000
+_PATIENCE: Final = 1.0  # seconds for a manager whose queue is full: READY and STOPPING are said once only
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Notifier:
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.sendto(state.encode(), socket.MSG_DONTWAIT, address)
+                sender.settimeout(_PATIENCE)
+                sender.sendto(state.encode(), address)
         except OSError:
             return

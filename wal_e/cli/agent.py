@@ -5,13 +5,14 @@ import json
 import os
 import select
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from wal_e import client
 from wal_e.agent.notify import ALIVE, READY, STOPPING, Notifier
-from wal_e.agent.place import AlreadyRunning, make_directory
+from wal_e.agent.place import AlreadyRunning, is_locked, lock_path, make_directory
 from wal_e.agent.protocol import Refused, Reply, Request
 from wal_e.agent.rest import Rest, use_one_arena
 from wal_e.agent.server import Server, Timing
@@ -22,11 +23,16 @@ from wal_e.cli.parser import all_options, parse
 from wal_e.cli.render import write_out
 from wal_e.cli.serving import Configuration, Serving
 from wal_e.config.rows import AGENT_IDLE
+from wal_e.errors import AgentError
 from wal_e.events import Message
 
 NONE: Final = 1
 """Exit code of `status` where no agent runs."""
 _BEATS: Final = 2  # signs of life for each interval of a watchdog, as sd_watchdog_enabled(3) advises
+_PATIENCE: Final = client.SILENCE  # seconds for an agent that is busy with as many requests as it takes
+_PAUSE: Final = 0.05
+# Seconds for an agent to end: three times the minute that it waits for requests, for threads and for tasks.
+_END: Final = 190.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -51,8 +57,8 @@ def run(context: Context) -> int:
 
 
 def status(context: Context) -> int:
-    """Prints what the agent of this configuration does; 1 where there is none."""
-    answer = _ask(context)
+    """Prints what the agent of this configuration does; 1 where there is none, `AgentError` where it is silent."""
+    answer = _ask(_Place.of(context), context.argv)
     if answer is None:
         write_out("null\n" if context.arguments.json else "no agent runs for this configuration\n")
         return NONE
@@ -61,7 +67,11 @@ def status(context: Context) -> int:
 
 
 def stop(context: Context) -> int:
-    """Has the agent of this configuration end, and waits until it has ended; 0 also where there is none."""
+    """
+    Has the agent of this configuration end, and waits until it has ended; 0 also where there is none.
+
+    `AgentError` where it does not answer, or does not end in time.
+    """
     _end(_Place.of(context))
     return 0
 
@@ -80,22 +90,27 @@ class _Place:
         return cls(Configuration(tuple(entries), tuple(words)), client.socket_path(words, entries))
 
 
-def _ask(context: Context) -> client.Answer | None:
-    """The answer to this very command line, from the agent; None where there is none that answers."""
-    place = _Place.of(context)
+def _ask(place: _Place, argv: Sequence[str]) -> client.Answer | None:
+    """The agent's answer to a command line; None where there is no agent, `AgentError` where it gives none."""
     entries = place.configuration.entries
     if not client.is_private(client.directory(entries)):
         return None
-    return client.converse(place.socket, client.request(context.argv, os.getcwd(), entries))  # noqa: PTH109
+    message = client.request(argv, os.getcwd(), entries)  # noqa: PTH109
+    until = time.monotonic() + _PATIENCE
+    while (answer := client.converse(place.socket, message)) is None and is_locked(lock_path(place.socket)):
+        if time.monotonic() > until:
+            raise AgentError(
+                "the agent does not answer",
+                detail=f'It holds the lock beside "{place.socket}", and is stopped, hangs, or has too much to do.',
+                hint="The WAL commands do their own work meanwhile. Find the process of this user that runs "
+                '"wal-e agent run", and end it if it stays silent.',
+            )
+        time.sleep(_PAUSE)
+    return answer
 
 
 def _end(place: _Place) -> None:
-    words = (*place.configuration.words, "agent", "stop")
-    entries = place.configuration.entries
-    if not client.is_private(client.directory(entries)):
-        return
-    message = client.request(words, os.getcwd(), entries)  # noqa: PTH109
-    answer = client.converse(place.socket, message)
+    answer = _ask(place, (*place.configuration.words, "agent", "stop"))
     if answer is not None:
         _wait_for_end(int(answer.out))
 
@@ -104,9 +119,14 @@ def _wait_for_end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
-            select.select([descriptor], [], [])
+            ended, _, _ = select.select([descriptor], [], [], _END)
         finally:
             os.close(descriptor)
+        if not ended:
+            raise AgentError(
+                f"the agent, process {pid}, does not end",
+                hint="It takes no requests any more, and may be killed: nothing depends on it.",
+            )
 
 
 def _open_server(context: Context, place: _Place, serving: Serving, notifier: Notifier) -> Server:
