@@ -39,7 +39,7 @@ def line(name: str, calls: Calls) -> str:
 def main(options: Options, report: Report) -> None:
     """Measures and prints all of it."""
     root = give_to_server(scratch_directory("bench-agent-"), 0o755)
-    lines = [f"\nAn agent that nobody asks, {options.idle:g} s after {options.slow_segments} segments"]
+    lines = [f"\nAn agent that nobody asks, for {options.idle:g} s, after {options.slow_segments} segments and a rest"]
     lines.append(f"{'':24} {'agents':>6} {'CPU ms/s':>9} {'wakes/s':>8} {'RSS MiB':>8} {'peak MiB':>9} {'threads':>8}")
     raw = {}
     with Cloud(scratch_directory("bench-cloud-"), ("RegionOne",)) as keystone:

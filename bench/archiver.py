@@ -20,6 +20,7 @@ SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 TICK = os.sysconf("SC_CLK_TCK")
 QUIET = 0.3  # seconds without any CPU time that count as being done
 PATIENCE = 60.0  # seconds that something may go on after the last call
+RESTED = 15.0  # seconds after the last call until what stays has no more to tidy: an agent gives memory back after 10
 ABSENT = 1  # what restore_command says of a file that the archive does not have
 
 
@@ -190,10 +191,11 @@ class Server:
         return costs | {"daemons": daemons(), "idle": self.idle()}
 
     def idle(self) -> dict[str, Any]:
-        """What the processes that stayed do while nobody calls."""
+        """What the processes that stayed do while nobody calls, from when they have come to rest."""
         seconds = self.plan["idle"]
         if not seconds:
             return {}
+        time.sleep(RESTED)
         before, woken = cpu(), sum(one["woken"] for one in daemons())
         time.sleep(seconds)
         after = daemons()

@@ -7,19 +7,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
 from bench.calls import Missing
 from lab.account import as_postgres, clean_environment, give_to_server
 from lab.command import wal_e_command
-from lab.place import remove_tree
+from lab.place import lab_directory, remove_tree
 from lab.processes import short_directory
 
 NATIVE: Final = "native"
 PYTHON: Final = "Python"
 DIRECT: Final = {"WALE_AGENT": "off"}
 _ELF: Final = b"\x7fELF"
+# What setup.py makes of `wal-e` where there is no C compiler. `wal-e-python` is no measure of it: older versions of pip
+# have such a script import `re`, at a third of the whole price.
+_SCRIPT: Final = "#!{python}\nfrom wal_e.entry import main\n\nmain()\n"
 
 
 def need(*programs: str) -> None:
@@ -38,11 +42,15 @@ def client(kind: str) -> Path:
         is_native = file.read(len(_ELF)) == _ELF
     if kind == NATIVE and not is_native:
         raise Missing("no native client is installed")
-    if kind == PYTHON and is_native:
-        command = command.with_name("wal-e-python")
-        if not command.exists():
-            raise Missing("no wal-e-python is installed")
-    return command
+    return _script(command.with_name("python")) if kind == PYTHON and is_native else command
+
+
+@cache
+def _script(python: Path) -> Path:
+    path = give_to_server(lab_directory() / "bench-client", 0o755) / "wal-e"
+    path.write_text(_SCRIPT.format(python=python))
+    path.chmod(0o755)
+    return path
 
 
 def need_agent(kind: str) -> Path:
