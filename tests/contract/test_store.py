@@ -133,6 +133,20 @@ def test_a_file_is_a_body(store: Store, tmp_path: Path) -> None:
     assert hashlib.sha256(read_object(store, "k")).digest() == hashlib.sha256(BIG).digest()
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_memory_of_any_kind_is_a_body(store: Store, kind: type[bytes | bytearray | memoryview]) -> None:
+    store.put("a", Body.of(kind(BIG)))
+    assert read_object(store, "a") == BIG
+    reader = Body.of(kind(BIG)).open()
+    assert (reader.read(10), reader.seek(-3, io.SEEK_END), reader.read(), reader.tell()) == (
+        BIG[:10],
+        len(BIG) - 3,
+        b"end",
+        len(BIG),
+    )
+    assert (reader.seek(5), reader.seek(2, io.SEEK_CUR), reader.read(1)) == (5, 7, BIG[7:8])
+
+
 def test_create_only_refuses_an_existing_object_and_leaves_it_h01(store: Store) -> None:
     store.put("k", Body.of(b"first"), create_only=True)
     with pytest.raises(Exists):

@@ -68,7 +68,7 @@ class Body:
 
 
 class _View(io.RawIOBase):
-    """Reads memory from its beginning."""
+    """Reads memory from its beginning, and goes back to it: python-swiftclient asks that of all that has `seek`."""
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
@@ -76,6 +76,14 @@ class _View(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        beginning = {io.SEEK_SET: 0, io.SEEK_CUR: self._done, io.SEEK_END: len(self._view)}[whence]
+        self._done = max(0, beginning + offset)
+        return self._done
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         target = memoryview(buffer)
