@@ -184,6 +184,14 @@ def test_a_directory_of_others_is_told(home: Home) -> None:
     assert "HINT" in done.stderr
 
 
+def test_without_requests_it_ends(home: Home) -> None:
+    home.env["WALE_AGENT_IDLE"] = "200ms"
+    agent = home.start("agent", "run")
+    _, told = agent.communicate(timeout=60)
+    assert agent.returncode == 0, told
+    assert home.status() is None
+
+
 def test_as_a_service_it_reports_and_takes_the_place_of_another(home: Home) -> None:
     home.run(*FETCH)
     started_by_need = home.process()

@@ -26,6 +26,7 @@ from tests.wal.material import (
     Listener,
     segment,
     write_data_directory,
+    write_segment,
 )
 from wal_e.agent import backlog, crew
 from wal_e.agent.pusher import RETRY, TROUBLE, Pusher, PusherOptions
@@ -122,7 +123,7 @@ class Gate(MemoryStore):
             self.inside += 1
             self.most = max(self.most, self.inside)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: name not in self.shut, 10)
+            self._changed.wait_for(lambda: name not in self.shut, 60)
         try:
             if name in self.broken:
                 raise Unavailable("broken")
@@ -540,6 +541,20 @@ def test_a_file_above_the_budget_is_pushed_alone(tmp_path: Path) -> None:
     assert gate.most == 1
 
 
+def test_a_segment_is_read_once(tmp_path: Path) -> None:
+    """For its checks, digest, compression and upload together: what the process read, as the kernel counts it."""
+    path = write_segment(tmp_path, SegmentName(1, 1, 16 * MIB))
+    with closing(Pusher(MemoryStore(), options())) as pusher:
+        before = bytes_read()
+        assert pusher.push(path, silent).fresh
+        assert 16 * MIB <= bytes_read() - before < 17 * MIB
+
+
+def bytes_read() -> int:
+    """By all read calls of this process so far (rchar of proc_pid_io(5))."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
 def test_many_requests_for_one_file_are_one_push(tmp_path: Path) -> None:
     cluster = Cluster.make(tmp_path / "pg", 1)
     gate = Gate()
@@ -672,8 +687,9 @@ def push_all(store: FaultyStore | MemoryStore, cluster: Cluster) -> None:
                 pytest.fail("one fault must not fail three requests")
 
 
-def test_h04_an_outage_is_an_error_for_every_file(tmp_path: Path) -> None:
-    cluster = Cluster.make(tmp_path / "pg", 4)
+def test_h04_h08_an_outage_is_an_error_for_every_file(tmp_path: Path) -> None:
+    """However many wait: WAL is never let go of because there is too much of it."""
+    cluster = Cluster.make(tmp_path / "pg", WINDOW + 4)
     with closing(Pusher(FaultyStore(MemoryStore(), last=ALWAYS), options())) as pusher:
         for path in cluster.paths * 2:
             with pytest.raises(Unavailable):

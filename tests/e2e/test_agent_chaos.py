@@ -66,6 +66,7 @@ def test_a_follower_comes_through_a_storm(stormy: tuple[Scene, Agents, ChaosProx
     proxy.clear()
     archive_all(leader)
     follower.wait_for("select count(*) from visits", committed())
+    scene.wal_e("wal-verify", "--read")
     assert follower.value("select pg_is_in_recovery()")
 
 
