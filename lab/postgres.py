@@ -115,7 +115,7 @@ class Postgres:
         with (self.data_directory / "postgresql.conf").open("a") as file:
             file.write(lines)
 
-    def start(self, *, timeout: float = 60, wait: bool = True) -> Self:
+    def start(self, *, timeout: float = 120, wait: bool = True) -> Self:
         """
         Start the server and wait until it accepts connections (a standby: until it is consistent). LabError with
         the end of its log where it gives up or takes longer than `timeout` seconds. Without `wait`, return at once.
@@ -130,14 +130,14 @@ class Postgres:
             self.wait_ready(timeout)
         return self
 
-    def wait_ready(self, timeout: float = 60) -> None:
+    def wait_ready(self, timeout: float = 120) -> None:
         """Wait until a query is answered; LabError with the end of the log where the server ends or stays mute."""
         try:
             wait_until(self._answers, f"PostgreSQL {self.major} to accept connections", timeout)
         except LabError as error:
             raise LabError(f"{error}\n{self.log_text()[-3000:]}") from None
 
-    def wait_stopped(self, timeout: float = 60) -> int:
+    def wait_stopped(self, timeout: float = 120) -> int:
         """Wait until the server ends by itself (a recovery that fails, or that shuts down) and return its exit code."""
         if self._child is None:
             raise LabError("this cluster was never started")
@@ -151,7 +151,7 @@ class Postgres:
         """Whether the server process lives."""
         return self._child is not None and self._child.poll() is None
 
-    def stop(self, mode: str = "fast", timeout: float = 60) -> None:
+    def stop(self, mode: str = "fast", timeout: float = 120) -> None:
         """Shut down as pg_ctl does (smart, fast, immediate) and wait; nothing happens where it does not run."""
         if self._child is None or self._child.poll() is not None:
             return
@@ -202,7 +202,7 @@ class Postgres:
         """Return the first column of the first row of a query."""
         return self.sql(query, dbname)[0][0]
 
-    def wait_for(self, query: str, expected: object = True, timeout: float = 60) -> None:  # noqa: FBT002 - a value of SQL
+    def wait_for(self, query: str, expected: object = True, timeout: float = 120) -> None:  # noqa: FBT002 - a value of SQL
         """Repeat the query until its first value equals `expected`; connection errors count as not yet."""
 
         def fits() -> bool:

@@ -76,7 +76,7 @@ def end(processes: Sequence[Process], *, polite: int = signal.SIGTERM, grace: fl
             time.sleep(POLL)
 
 
-def wait_until(condition: Callable[[], Value | None], what: str, timeout: float = 60) -> Value:
+def wait_until(condition: Callable[[], Value | None], what: str, timeout: float = 120) -> Value:
     """Return the first true value of the condition; LabError naming `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
