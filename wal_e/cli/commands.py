@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from wal_e.config import parse_choice, parse_count
+from wal_e.config import AnyOption, Option, parse_choice, parse_count
+from wal_e.config.rows import DOWNLOAD_CONCURRENCY, READ_RATE_LIMIT, UPLOAD_CONCURRENCY
 from wal_e.units import parse_size
 
 
@@ -14,7 +15,8 @@ class Argument:
     """
     One argument of a command, positional where its name has no dash.
 
-    Arguments of one `group` exclude each other. `parse` raises `UsageError`; a `switch` takes no value.
+    Arguments of one `group` exclude each other. `parse` raises `UsageError`; a `switch` takes no value. An `option`
+    stands in where the command line does not say, and `default` where that says nothing either.
     """
 
     names: tuple[str, ...]
@@ -25,11 +27,17 @@ class Argument:
     switch: bool = False
     optional: bool = False
     group: str | None = None
+    option: AnyOption | None = None
 
     @property
     def positional(self) -> bool:
         """Whether it is known by its place."""
         return not self.names[0].startswith("-")
+
+    @property
+    def attribute(self) -> str:
+        """Where argparse puts its value."""
+        return self.names[-1].lstrip("-").replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,8 @@ class Command:
     loud: bool = True
 
 
-def _pool_size(default: int, help_text: str) -> Argument:
-    return Argument(("-p", "--pool-size"), help_text, parse_count(1, 256), default, "NUMBER")
+def _pool_size(default: int, help_text: str, option: Option[int | None] | None = None) -> Argument:
+    return Argument(("-p", "--pool-size"), help_text, parse_count(1, 256), default, "NUMBER", option=option)
 
 
 def _target(name: str, metavar: str, help_text: str) -> Argument:
@@ -66,12 +74,13 @@ COMMANDS: Final = (
         "take a base backup",
         "wal_e.cli.backup:run",
         (
-            _pool_size(4, "how many threads read and compress"),
+            _pool_size(4, "how many threads read and compress", UPLOAD_CONCURRENCY),
             Argument(
                 ("--cluster-read-rate-limit",),
                 "read at most so many bytes per second, all threads together; 64MB is understood too",
                 parse_size,
                 metavar="BYTES_PER_SECOND",
+                option=READ_RATE_LIMIT,
             ),
             Argument(("--while-offline",), "the cluster is shut down, and stays so during the backup", switch=True),
             Argument(
@@ -110,7 +119,7 @@ COMMANDS: Final = (
         "restore a base backup",
         "wal_e.cli.restore:run",
         (
-            _pool_size(4, "how many threads fetch and write"),
+            _pool_size(4, "how many threads fetch and write", DOWNLOAD_CONCURRENCY),
             Argument(
                 ("--blind-restore",),
                 "put every tablespace into the data directory, as a plain directory",
@@ -174,7 +183,7 @@ COMMANDS: Final = (
         "archive a WAL file: archive_command",
         "wal_e.cli.wal:push",
         (
-            _pool_size(32, "how many files the agent has under way at once, as its memory allows"),
+            _pool_size(32, "how many files the agent has under way at once, as its memory allows", UPLOAD_CONCURRENCY),
             Argument(("WAL_SEGMENT",), "the file, %p in archive_command", Path),
         ),
         loud=False,
@@ -190,6 +199,7 @@ COMMANDS: Final = (
                 parse_count(0),
                 8,
                 "NUMBER",
+                option=DOWNLOAD_CONCURRENCY,
             ),
             Argument(
                 ("--end-at-gap",),
@@ -248,6 +258,21 @@ COMMANDS: Final = (
             Command("old-versions", "delete what the layouts of very early WAL-E left", f"{_DELETE}:old_versions"),
             Command("everything", "delete the whole archive", f"{_DELETE}:everything"),
         ),
+    ),
+    Command(
+        "config",
+        "show the settings that are in effect, and who set each (exit code 1: something is wrong with them)",
+        "wal_e.cli.settings:run",
+        (
+            Argument(("--all",), "those of stores that are not in use, too", switch=True),
+            Argument(
+                ("--from-environment",),
+                "instead, look over the variables: unknown ones, ones that contradict each other or have no effect",
+                switch=True,
+            ),
+            Argument(("--json",), "as JSON", switch=True),
+        ),
+        loud=False,
     ),
     Command(
         "agent",

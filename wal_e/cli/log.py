@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from wal_e.config import Option, Settings
-from wal_e.config.rows import DEBUG, LOG_DESTINATION, SYSLOG_FACILITY, TERSE
+from wal_e.config.rows import DEBUG, FOREIGN_LEVEL, LOG_DESTINATION, SYSLOG_FACILITY, TERSE
 from wal_e.errors import UsageError, WalEError
 from wal_e.events import Level, Message
 
@@ -100,9 +100,10 @@ def make_log(settings: Settings) -> tuple[Log, list[Message]]:
             complaints.append(Message(MAIN, complaint, error.detail, error.hint, level=Level.WARNING))
             return option.default
 
-    debug = lenient(DEBUG, "invalid debug setting specified")
+    foreign = lenient(FOREIGN_LEVEL, "invalid log level specified")
+    debug = lenient(DEBUG, "invalid debug setting specified") or foreign == "DEVEL"
     level = Level.DEBUG if debug else Level.INFO
-    if lenient(TERSE, "invalid terse setting specified"):
+    if lenient(TERSE, "invalid terse setting specified") or foreign == "ERROR":
         level = Level.WARNING
     destinations = lenient(LOG_DESTINATION, "invalid log destination specified")
     facility = lenient(SYSLOG_FACILITY, "invalid syslog facility level specified")

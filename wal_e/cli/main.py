@@ -25,7 +25,7 @@ from typing import Final, NoReturn
 from wal_e.cli.context import Context
 from wal_e.cli.handover import hand_over
 from wal_e.cli.log import CRITICAL, MAIN, Log, make_log, message_of, to_stderr
-from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse
+from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse, settle
 from wal_e.cli.progress import Listener
 from wal_e.cli.render import ReaderGone
 from wal_e.cli.signals import Signals
@@ -120,6 +120,7 @@ class _Session:
         if command.name == "version":
             return _function(command.run)(Context(parsed.arguments, load([], environ={}), silent))
         settings = self._settings(parsed)
+        settle(parsed.arguments, command, settings)
         if command.name in ASKED and (code := hand_over(argv, settings)) is not None:
             return code
         listener = Listener(self.log)

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from wal_e import __version__
 from wal_e.cli.commands import COMMANDS, Argument, Command
-from wal_e.config import AnyOption
+from wal_e.config import AnyOption, Settings
 from wal_e.config.rows import EXCLUSIVE, GLOBAL_OPTIONS
 from wal_e.errors import UsageError
 from wal_e.store.registry import DRIVERS
@@ -71,6 +71,18 @@ def parse_with(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Parsed:
     return Parsed(found.get("command"), arguments, flags, found.get("envdir"), found.get("config"))
 
 
+def settle(arguments: argparse.Namespace, command: Command, settings: Settings) -> None:
+    """
+    Gives a command's arguments that the command line left open the value of their option, or else their default.
+
+    Raises `UsageError` where the option's value cannot be used.
+    """
+    for argument in command.arguments:
+        if argument.option is not None and getattr(arguments, argument.attribute) is None:
+            value = settings[argument.option]
+            setattr(arguments, argument.attribute, argument.default if value is None else value)
+
+
 def build_parser(options: Iterable[AnyOption]) -> argparse.ArgumentParser:
     """The parser of everything; global options are accepted before the command and after it."""
     table = tuple(options)
@@ -113,18 +125,22 @@ def _add_command(commands: Any, command: Command, hidden: argparse.ArgumentParse
 
 def _add_argument(container: Any, argument: Argument) -> None:
     """`container` is a parser or one of argparse's groups."""
-    settings: dict[str, Any] = {"help": _help(argument.help, argument.default)}
+    settings: dict[str, Any] = {"help": argument_help(argument).replace("%", "%%")}
     if argument.switch:
         settings["action"] = "store_true"
     else:
-        settings |= {"type": _type(argument.parse), "metavar": argument.metavar, "default": argument.default}
+        default = None if argument.option else argument.default
+        settings |= {"type": _type(argument.parse), "metavar": argument.metavar, "default": default}
     if argument.optional:
         settings["nargs"] = "?"
     container.add_argument(*argument.names, **settings)
 
 
-def _help(text: str, default: object) -> str:
-    return f"{text}{'' if default is None else f' (default: {default})'}".replace("%", "%%")
+def argument_help(argument: Argument) -> str:
+    """An argument's help with its default, and the variables that stand in for it."""
+    variables = f" [{', '.join(argument.option.variables)}]" if argument.option else ""
+    default = "" if argument.default is None else f" (default: {argument.default})"
+    return f"{argument.help}{default}{variables}"
 
 
 def _type(parse_text: Callable[[str], Any]) -> Callable[[str], Any]:

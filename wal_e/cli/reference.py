@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from wal_e.cli import main
 from wal_e.cli.commands import COMMANDS, Argument, Command
-from wal_e.cli.parser import all_options
+from wal_e.cli.parser import all_options, argument_help
 from wal_e.cli.render import write_out
 from wal_e.config import AnyOption
 from wal_e.config.settings import TABLE
@@ -61,7 +61,7 @@ def _command(name: str, usage: str, command: Command) -> str:
     rows = [
         (
             ", ".join(f"`{name}`" for name in argument.names) + (f" {argument.metavar}" if argument.metavar else ""),
-            argument.help + ("" if argument.default is None else f" (default: {argument.default})"),
+            argument_help(argument),
         )
         for argument in command.arguments
     ]
@@ -87,7 +87,7 @@ def _group(name: str, options: Iterable[AnyOption]) -> str:
 
 def _flag(option: AnyOption) -> str:
     if not option.has_flag:
-        return "none: a secret"
+        return "none: a secret" if option.secret else "none"
     short = f"`-{option.short}`, " if option.short else ""
     return f"{short}`--{option.name}{'' if option.switch else f' {option.metavar}'}`"
 

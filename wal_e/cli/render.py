@@ -5,11 +5,12 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from wal_e.errors import Interrupted, WalEError
 
+_GAP: Final = "  "
 LIST_COLUMNS: Final = (
     "name",
     "last_modified",
@@ -32,6 +33,14 @@ def tsv(rows: Iterable[Sequence[str]], columns: Sequence[str] = LIST_COLUMNS) ->
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines with columns of equal width, so that people can read them; programs take the JSON."""
+    every = [head, *rows]
+    widths = [max(len(row[at]) for row in every) for at in range(len(head))]
+    for row in every:
+        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def write_out(text: str) -> None:

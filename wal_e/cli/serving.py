@@ -19,7 +19,7 @@ from wal_e.agent.protocol import Refused, Reply, Request
 from wal_e.agent.pusher import Pusher, PusherOptions
 from wal_e.cli.context import Context
 from wal_e.cli.log import make_log, message_of
-from wal_e.cli.parser import CommandLineError, all_options, build_parser, parse_with
+from wal_e.cli.parser import CommandLineError, all_options, build_parser, parse_with, settle
 from wal_e.config.rows import (
     AGENT_MEMORY,
     COMPRESSION_LEVEL,
@@ -28,7 +28,7 @@ from wal_e.config.rows import (
     STANDBY_FETCH_TIMEOUT,
     refuse_plain_text,
 )
-from wal_e.errors import WalEError
+from wal_e.errors import UsageError, WalEError
 from wal_e.events import Event, Message
 from wal_e.store.api import Store
 from wal_e.wal.asker import RecoveryMode, data_directory_of, exit_code_for, recovery_mode
@@ -130,6 +130,10 @@ class Serving:
             raise Refused("the command line") from None
         if parsed.flags != self.flags or parsed.command is None or parsed.command.name not in {"wal-push", "wal-fetch"}:
             raise Refused("other options")
+        try:
+            settle(parsed.arguments, parsed.command, self.context.settings)
+        except UsageError:
+            raise Refused("a setting that cannot be used") from None
         return parsed.arguments
 
     def _push(self, arguments: argparse.Namespace, cwd: Path, emit: Callable[[Event], None]) -> int:

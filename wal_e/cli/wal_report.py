@@ -1,12 +1,12 @@
 """`wal-show` and `wal-verify`: what the archive holds of the WAL, and whether recoveries find what they need."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
 from wal_e.cli.context import Context
-from wal_e.cli.render import write_out
+from wal_e.cli.render import columns, write_out
 from wal_e.errors import ArchiveError
 from wal_e.maintain.runs import Run
 from wal_e.maintain.wal_facts import ShownTimeline, ShownWal, TimelineFacts, show_wal
@@ -15,7 +15,6 @@ from wal_e.maintain.wal_verify import Verification, VerifyOptions, verify_wal
 from wal_e.pg.wal import SegmentName
 from wal_e.units import MIB, format_size, format_timestamp
 
-_GAP: Final = "  "
 _SHOW_COLUMNS: Final = (
     "timeline",
     "parent",
@@ -74,7 +73,7 @@ def _show_lines(shown: ShownWal) -> Iterator[str]:
     if not shown.timelines:
         yield "The archive holds no WAL."
         return
-    yield from _table(_SHOW_COLUMNS, (_show_row(shown, one) for one in shown.timelines))
+    yield from columns(_SHOW_COLUMNS, (_show_row(shown, one) for one in shown.timelines))
     yield ""
     for one in shown.timelines:
         for gap in one.facts.stored.holes():
@@ -176,14 +175,14 @@ def _verify_lines(verification: Verification) -> Iterator[str]:
     if not report.timelines:
         yield "The archive holds no WAL."
         return
-    yield from _table(
+    yield from columns(
         ("timeline", "status", "first", "last", "segments", "state"),
         (row for verdict in report.timelines for row in _verdict_rows(verdict)),
     )
     yield ""
     if report.backups:
-        columns = ("backup", "timeline", "restorable", "recovers_to", "following", "stopped_by")
-        yield from _table(columns, (_backup_row(backup) for backup in report.backups))
+        head = ("backup", "timeline", "restorable", "recovers_to", "following", "stopped_by")
+        yield from columns(head, (_backup_row(backup) for backup in report.backups))
     for damage in verification.damaged:
         yield f"damaged: {damage.name}: {damage.reason}"
     if verification.reading is not None:
@@ -254,14 +253,6 @@ def _backup_document(backup: BackupVerdict) -> dict[str, Any]:
         "follows_timeline": backup.timeline if backup.restorable else None,
         "stopped_by": None if backup.stopped_by is None else str(backup.stopped_by),
     }
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Columns of equal width, so that people can read them; programs take the JSON."""
-    every = [columns, *rows]
-    widths = [max(len(row[at]) for row in every) for at in range(len(columns))]
-    for row in every:
-        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _lines(lines: Iterable[str]) -> str:

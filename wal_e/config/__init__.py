@@ -7,7 +7,7 @@ reads and writes `os.environ`.
 
 from wal_e.config.envdir import apply_envdir, read_envdir
 from wal_e.config.option import AnyOption, Option, parse_bool, parse_choice, parse_count, parse_text
-from wal_e.config.settings import Origin, Settings, Source, load
+from wal_e.config.settings import Origin, Settings, Source, environment, load
 
 __all__ = [
     "AnyOption",
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "Source",
     "apply_envdir",
+    "environment",
     "load",
     "parse_bool",
     "parse_choice",

@@ -1,5 +1,6 @@
 """The rows of the option table that do not belong to one store's driver, and the choice among the prefixes."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -9,6 +10,7 @@ from wal_e.errors import UsageError
 from wal_e.units import MIB, parse_duration, parse_size
 
 ARCHIVE: Final = "archive"
+COMMANDS: Final = "commands"
 LOGGING: Final = "logging"
 PATIENCE: Final = "patience"
 AGENT_GROUP: Final = "agent"
@@ -41,13 +43,26 @@ def parse_agent(text: str) -> bool:
     return text.strip().lower() == "auto" or parse_bool(text)
 
 
-def _prefix(scheme: str, store: str, example: str) -> Option[str | None]:
+def parse_folder(text: str) -> str:
+    """Reads a folder's address, which WAL-G's users write as a plain path."""
+    return f"file://localhost{text}" if text.startswith("/") else text
+
+
+def parse_azure(text: str) -> str:
+    """Reads an address on Azure, whose scheme WAL-G's users write as azure."""
+    scheme, mark, rest = text.partition("://")
+    return f"wabs://{rest}" if mark and scheme.lower() == "azure" else text
+
+
+def _prefix(
+    scheme: str, foreign: str, store: str, example: str, parse: Callable[[str], str] = parse_text
+) -> Option[str | None]:
     return Option(
         f"{scheme}-prefix",
-        (f"WALE_{scheme.upper()}_PREFIX",),
+        (f"WALE_{scheme.upper()}_PREFIX", f"WALG_{foreign}_PREFIX"),
         f"the archive's address on {store}, such as {example}",
         None,
-        parse_text,
+        parse,
         metavar="URL",
         group=ARCHIVE,
     )
@@ -64,15 +79,15 @@ def _foreign(name: str, variable: str, help_text: str, short: str | None = None)
     return Option(name, (variable,), f"{help_text}{NOT_YET}", None, parse_text, group=OTHER_STORES, short=short)
 
 
-SWIFT_PREFIX: Final = _prefix("swift", "OpenStack Swift", "swift://container/path")
-FILE_PREFIX: Final = _prefix("file", "a local folder", "file://localhost/var/backups/main")
-S3_PREFIX: Final = _prefix("s3", "S3", "s3://bucket/path")
-GS_PREFIX: Final = _prefix("gs", "Google Cloud Storage", "gs://bucket/path")
-WABS_PREFIX: Final = _prefix("wabs", "Azure Blob Storage", "wabs://container/path")
+SWIFT_PREFIX: Final = _prefix("swift", "SWIFT", "OpenStack Swift", "swift://container/path")
+FILE_PREFIX: Final = _prefix("file", "FILE", "a local folder", "file://localhost/var/backups/main", parse_folder)
+S3_PREFIX: Final = _prefix("s3", "S3", "S3", "s3://bucket/path")
+GS_PREFIX: Final = _prefix("gs", "GS", "Google Cloud Storage", "gs://bucket/path")
+WABS_PREFIX: Final = _prefix("wabs", "AZ", "Azure Blob Storage", "wabs://container/path", parse_azure)
 
 COMPRESSION_LEVEL: Final[Option[int]] = Option(
     "compression-level",
-    ("WALE_COMPRESSION_LEVEL",),
+    ("WALE_COMPRESSION_LEVEL", "WALG_ZSTD_LEVEL"),
     "zstd level of what is stored, from 1 (fast) to 19 (small)",
     3,
     parse_count(1, 19),
@@ -81,12 +96,61 @@ COMPRESSION_LEVEL: Final[Option[int]] = Option(
 )
 GPG_KEY_ID: Final[Option[str | None]] = Option(
     "gpg-key-id",
-    ("WALE_GPG_KEY_ID",),
+    ("WALE_GPG_KEY_ID", "WALG_GPG_KEY_ID"),
     "the key that the original encrypted to; this build cannot encrypt and refuses to store anything while it is set",
     None,
     parse_text,
     metavar="ID",
     group=ARCHIVE,
+)
+FOREIGN_KEY: Final[Option[str | None]] = Option(
+    "wal-g-encryption",
+    (
+        "WALG_PGP_KEY",
+        "WALG_PGP_KEY_PATH",
+        "WALG_LIBSODIUM_KEY",
+        "WALG_LIBSODIUM_KEY_PATH",
+        "WALG_CSE_KMS_ID",
+        "WALG_YC_CSE_KMS_KEY_ID",
+    ),
+    "the keys that WAL-G encrypted to; as gpg-key-id",
+    None,
+    parse_text,
+    secret=True,
+    group=ARCHIVE,
+)
+ENCRYPTION: Final = (GPG_KEY_ID, FOREIGN_KEY)
+
+# Those of commands whose flags are the commands' own: --pool-size, --prefetch, --cluster-read-rate-limit.
+UPLOAD_CONCURRENCY: Final[Option[int | None]] = Option(
+    "upload-concurrency",
+    ("WALE_UPLOAD_CONCURRENCY", "WALG_UPLOAD_CONCURRENCY"),
+    "--pool-size of backup-push and wal-push, where they are not given it",
+    None,
+    parse_count(1, 256),
+    flag=False,
+    metavar="NUMBER",
+    group=COMMANDS,
+)
+DOWNLOAD_CONCURRENCY: Final[Option[int | None]] = Option(
+    "download-concurrency",
+    ("WALE_DOWNLOAD_CONCURRENCY", "WALG_DOWNLOAD_CONCURRENCY"),
+    "--pool-size of backup-fetch and --prefetch of wal-fetch, where they are not given it",
+    None,
+    parse_count(1, 256),
+    flag=False,
+    metavar="NUMBER",
+    group=COMMANDS,
+)
+READ_RATE_LIMIT: Final[Option[int | None]] = Option(
+    "cluster-read-rate-limit",
+    ("WALE_CLUSTER_READ_RATE_LIMIT", "WALG_DISK_RATE_LIMIT"),
+    "--cluster-read-rate-limit of backup-push, where it is not given it",
+    None,
+    parse_size,
+    flag=False,
+    metavar="BYTES_PER_SECOND",
+    group=COMMANDS,
 )
 
 TERSE: Final[Option[bool]] = Option(
@@ -157,6 +221,16 @@ RETRIES: Final[Option[int | None]] = Option(
     metavar="NUMBER",
     group=PATIENCE,
 )
+FOREIGN_LEVELS: Final = ("NORMAL", "DEVEL", "ERROR")
+FOREIGN_LEVEL: Final[Option[str]] = Option(
+    "wal-g-log-level",
+    ("WALG_LOG_LEVEL",),
+    "how WAL-G names its log level: NORMAL; DEVEL is as --debug, ERROR as --terse",
+    FOREIGN_LEVELS[0],
+    parse_choice(*FOREIGN_LEVELS),
+    flag=False,
+    group=LOGGING,
+)
 DEBUG: Final[Option[bool]] = Option(
     "debug",
     ("WALE_DEBUG",),
@@ -223,6 +297,10 @@ GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     WABS_PREFIX,
     COMPRESSION_LEVEL,
     GPG_KEY_ID,
+    FOREIGN_KEY,
+    UPLOAD_CONCURRENCY,
+    DOWNLOAD_CONCURRENCY,
+    READ_RATE_LIMIT,
     PUSH_TIMEOUT,
     FETCH_TIMEOUT,
     STANDBY_FETCH_TIMEOUT,
@@ -233,6 +311,7 @@ GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     LOG_DESTINATION,
     SYSLOG_FACILITY,
     DEBUG,
+    FOREIGN_LEVEL,
     AGENT,
     AGENT_IDLE,
     AGENT_MEMORY,
@@ -268,9 +347,10 @@ def archive_address(settings: Settings) -> str:
 
 def refuse_plain_text(settings: Settings) -> None:
     """Raises `UsageError` where a key to encrypt to is set: what the user wants sealed is never stored in the clear."""
-    if settings.is_set(GPG_KEY_ID):
-        raise UsageError(
-            "this build cannot encrypt, and will not store in the clear what is meant to be encrypted",
-            detail=f"{settings.source(GPG_KEY_ID)} asks for encryption.",
-            hint="Unset WALE_GPG_KEY_ID if the archive may hold plain data.",
-        )
+    for option in ENCRYPTION:
+        if settings.is_set(option):
+            raise UsageError(
+                "this build cannot encrypt, and will not store in the clear what is meant to be encrypted",
+                detail=f"Encryption is asked for by {settings.source(option)}.",
+                hint="Unset it if the archive may hold plain data.",
+            )

@@ -93,6 +93,11 @@ class Settings:
         return f"Settings({', '.join(shown)})"
 
 
+def environment() -> dict[str, str]:
+    """The variables of this process, with those of an envdir that was put among them."""
+    return dict(os.environ)
+
+
 def load(
     options: Iterable[AnyOption],
     flags: Mapping[str, str] | None = None,

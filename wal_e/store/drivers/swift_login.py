@@ -149,7 +149,7 @@ def _account(options: SwiftOptions, plugin: Callable[[], Any]) -> Account:
     if options.insecure:
         allow_insecure()
     session = Session(auth=plugin(), verify=_verify(options), timeout=TIMEOUT)
-    interface = (options.endpoint_type or "public").removesuffix("URL")
+    interface = options.endpoint_type or "public"
     service_type = options.service_type or "object-store"
     return Account(session, service_type, interface, options.region or None, options.storage_url or None)
 

@@ -1,5 +1,6 @@
 """What a user can set about Swift, under the names that the original, WAL-G and the OpenStack tools read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -8,8 +9,20 @@ from wal_e.config import AnyOption, Option, Settings, parse_bool, parse_text
 GROUP: Final = "OpenStack Swift"
 
 
-def _text(name: str, variables: tuple[str, ...], help_text: str, *, secret: bool = False) -> Option[str]:
-    return Option(f"swift-{name}", variables, help_text, "", parse_text, secret=secret, group=GROUP)
+def parse_interface(text: str) -> str:
+    """Reads `publicURL`, and `public`, which is the same to newer tools of OpenStack."""
+    return text.removesuffix("URL")
+
+
+def _text(
+    name: str,
+    variables: tuple[str, ...],
+    help_text: str,
+    *,
+    parse: Callable[[str], str] = parse_text,
+    secret: bool = False,
+) -> Option[str]:
+    return Option(f"swift-{name}", variables, help_text, "", parse, secret=secret, group=GROUP)
 
 
 INSECURE: Final = Option(
@@ -36,6 +49,7 @@ TEXTS: Final = {
         "endpoint-type",
         ("SWIFT_ENDPOINT_TYPE", "OS_ENDPOINT_TYPE", "OS_INTERFACE"),
         "publicURL, internalURL or adminURL; publicURL where none is set",
+        parse=parse_interface,
     ),
     "auth_version": _text(
         "auth-version",
