@@ -49,11 +49,15 @@ def test_missing_privileges_come_with_the_grants_that_help(pg_major: int, postgr
     cluster.sql('create role "back Up" login')
     with session(cluster, user="'back Up'") as server:
         assert server.identify().data_directory is None
+        lacking = server.privileges()
+        assert len(lacking.missing) == 3
         with pytest.raises(ServerError, match="privilege") as caught:
             server.start_backup("x")
     assert caught.value.hint is not None
+    assert caught.value.hint == lacking.grants
     cluster.sql(caught.value.hint.partition(": ")[2])
     with session(cluster, user="'back Up'") as server:
+        assert server.privileges().missing == ()
         assert server.identify().data_directory == str(cluster.data_directory)
         server.start_backup("x")
         server.stop_backup()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wal_e.config import AnyOption, Option, parse_choice, parse_count
 from wal_e.config.rows import DOWNLOAD_CONCURRENCY, READ_RATE_LIMIT, UPLOAD_CONCURRENCY
-from wal_e.units import parse_size
+from wal_e.units import parse_duration, parse_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +271,44 @@ COMMANDS: Final = (
                 switch=True,
             ),
             Argument(("--json",), "as JSON", switch=True),
+        ),
+        loud=False,
+    ),
+    Command(
+        "check",
+        "try what archiving needs: the store, each permission, PostgreSQL, and a segment's way into the archive (exit "
+        "code 1: something failed)",
+        "wal_e.cli.check:run",
+        (
+            Argument(
+                ("--no-store",), "leave the store alone, and with it the segment's way into the archive", switch=True
+            ),
+            Argument(("--no-postgres",), "leave PostgreSQL alone, and with it the segment's way", switch=True),
+            Argument(
+                ("--no-switch",), "do not switch to a new segment and wait for the old one in the archive", switch=True
+            ),
+            Argument(
+                ("--timeout",),
+                "how long a segment may take into the archive",
+                parse_duration,
+                parse_duration("1min"),
+                "DURATION",
+            ),
+            Argument(("--create",), "create the container or folder first where it is missing", switch=True),
+            Argument(("--strict",), "take warnings for failures", switch=True),
+            Argument(
+                ("--policy",),
+                "instead, print the least rights that the archive's user needs; asks nobody",
+                switch=True,
+                group="output",
+            ),
+            Argument(
+                ("--nagios",),
+                "one line and the exit codes that Nagios understands: 0, 1 for warnings, 2 for failures",
+                switch=True,
+                group="output",
+            ),
+            Argument(("--json",), "as JSON", switch=True, group="output"),
         ),
         loud=False,
     ),

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -139,8 +140,12 @@ def _add_argument(container: Any, argument: Argument) -> None:
 def argument_help(argument: Argument) -> str:
     """An argument's help with its default, and the variables that stand in for it."""
     variables = f" [{', '.join(argument.option.variables)}]" if argument.option else ""
-    default = "" if argument.default is None else f" (default: {argument.default})"
+    default = "" if argument.default is None else f" (default: {_plain(argument.default)})"
     return f"{argument.help}{default}{variables}"
+
+
+def _plain(value: object) -> str:
+    return f"{value.total_seconds():g}s" if isinstance(value, timedelta) else str(value)
 
 
 def _type(parse_text: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -117,7 +117,7 @@ def _unknown(options: Iterable[AnyOption], variables: Mapping[str, str]) -> Iter
         near = difflib.get_close_matches(upper, known, n=1, cutoff=_LIKE if ours else _NEARLY)
         hint = f"Perhaps {near[0]} was meant." if near else "docs/reference.md lists the variables."
         if ours:
-            yield failed(name, "there is no such variable", hint)
+            yield warning(name, "there is no such variable", hint)
         elif near:
             yield warning(name, "it looks like a variable of WAL-E's, and is none", hint)
 

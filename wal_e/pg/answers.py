@@ -1,8 +1,9 @@
-"""What a session with PostgreSQL answers, as values: who the server is, and where a base backup begins and ends."""
+"""What a session with PostgreSQL answers, as values: who the server is, what we may, where a backup begins and ends."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from wal_e.errors import ServerError
 from wal_e.pg.wal import Lsn
 
 
@@ -56,6 +57,14 @@ class ArchiverStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Privileges:
+    """The functions (with their arguments) that the role may not call, and the statements that would let it."""
+
+    missing: tuple[str, ...]
+    grants: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackupStart:
     """Where a backup begins: copy nothing that was read before `time`."""
 
@@ -79,3 +88,32 @@ class BackupStop:
     tablespace_map: bytes
     time: datetime
     xmax: int | None
+
+
+def unsigned(value: object) -> int:
+    """A 64-bit identifier, which pg_control_system() gives as a signed bigint."""
+    return integer(value) % (1 << 64)
+
+
+def integer(value: object) -> int:
+    """A number of a row; `ServerError` for anything else."""
+    if not isinstance(value, int):
+        raise ServerError(f"PostgreSQL answered {value!r} where a number was due")
+    return value
+
+
+def time(value: object) -> datetime:
+    """A time of a row; `ServerError` for anything else."""
+    if not isinstance(value, datetime):
+        raise ServerError(f"PostgreSQL answered {value!r} where a time was due")
+    return value
+
+
+def time_or_none(value: object) -> datetime | None:
+    """A time of a row, or its NULL."""
+    return None if value is None else time(value)
+
+
+def text_or_none(value: object) -> str | None:
+    """A text of a row, or its NULL."""
+    return None if value is None else str(value)

@@ -17,10 +17,22 @@ import psycopg
 from psycopg import errors, sql
 
 from wal_e.errors import ServerError, UsageError
-from wal_e.pg.answers import ArchiverStatistics, BackupStart, BackupStop, Location, ServerFacts
+from wal_e.pg.answers import (
+    ArchiverStatistics,
+    BackupStart,
+    BackupStop,
+    Location,
+    Privileges,
+    ServerFacts,
+    integer,
+    text_or_none,
+    time,
+    time_or_none,
+    unsigned,
+)
 from wal_e.pg.wal import Lsn
 
-__all__ = ["ArchiverStatistics", "BackupStart", "BackupStop", "Location", "Server", "ServerFacts"]
+__all__ = ["ArchiverStatistics", "BackupStart", "BackupStop", "Location", "Privileges", "Server", "ServerFacts"]
 
 OLDEST: Final = 100000
 _RENAMED: Final = 150000
@@ -107,8 +119,8 @@ class Server:
         in_recovery, timeline = self._place()
         return ServerFacts(
             server_version_num=self._version,
-            system_identifier=_unsigned(identifier),
-            segment_size=_integer(segment_size),
+            system_identifier=unsigned(identifier),
+            segment_size=integer(segment_size),
             timeline=timeline,
             in_recovery=in_recovery,
             data_checksums=settings.get("data_checksums") == "on",
@@ -127,12 +139,12 @@ class Server:
             " failed_count, last_failed_wal, last_failed_time FROM pg_catalog.pg_stat_archiver"
         )
         return ArchiverStatistics(
-            archived_count=_integer(row[0]),
-            last_archived_wal=_text_or_none(row[1]),
-            last_archived_time=_time_or_none(row[2]),
-            failed_count=_integer(row[3]),
-            last_failed_wal=_text_or_none(row[4]),
-            last_failed_time=_time_or_none(row[5]),
+            archived_count=integer(row[0]),
+            last_archived_wal=text_or_none(row[1]),
+            last_archived_time=time_or_none(row[2]),
+            failed_count=integer(row[3]),
+            last_failed_wal=text_or_none(row[4]),
+            last_failed_time=time_or_none(row[5]),
         )
 
     def start_backup(self, label: str, *, fast: bool = True) -> BackupStart:
@@ -176,10 +188,23 @@ class Server:
             xmax=self._xmax(),
         )
 
+    def privileges(self) -> Privileges:
+        """Which of the functions that a base backup needs this role may not call."""
+        rows = self._rows(
+            "SELECT name FROM pg_catalog.unnest(%s::text[]) name"
+            " WHERE NOT pg_catalog.has_function_privilege('pg_catalog.' || name, 'EXECUTE')",
+            (list(_functions(self._version)),),
+        )
+        return Privileges(tuple(str(name) for (name,) in rows), _grants(self._role, self._version))
+
+    def emit_message(self, text: str) -> None:
+        """Writes a message into the WAL that means nothing to anybody, so that the segment has a record."""
+        self._row("SELECT pg_catalog.pg_logical_emit_message(false, 'wal-e', %s)", (text,))
+
     def server_time(self) -> datetime:
         """The server's clock, in UTC."""
         (when,) = self._row("SELECT pg_catalog.clock_timestamp()")
-        return _time(when)
+        return time(when)
 
     def ping(self) -> None:
         """Raises `ServerError` where the session is lost; may be called from another thread."""
@@ -212,7 +237,7 @@ class Server:
                 "SELECT greatest(c.timeline_id, r.min_recovery_end_timeline)"
                 " FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r"
             )
-            return True, _integer(timeline)
+            return True, integer(timeline)
         (name,) = self._row("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())")
         return False, int(str(name)[:8], 16)
 
@@ -229,14 +254,14 @@ class Server:
 
     def _xmax(self) -> int | None:
         (xmax,) = self._row("SELECT pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())")
-        return None if xmax is None else _integer(xmax)
+        return None if xmax is None else integer(xmax)
 
     def _tablespaces(self) -> tuple[Location, ...]:
         rows = self._rows(
             "SELECT oid::bigint, spcname::text, pg_catalog.pg_tablespace_location(oid)"
             " FROM pg_catalog.pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid"
         )
-        return tuple(Location(_integer(oid), str(name), _external(str(where))) for oid, name, where in rows)
+        return tuple(Location(integer(oid), str(name), _external(str(where))) for oid, name, where in rows)
 
     def _row(self, query: str, parameters: tuple[object, ...] = ()) -> tuple[object, ...]:
         rows = self._rows(query, parameters)
@@ -273,11 +298,14 @@ def _explained(role: str, version: int) -> Iterator[None]:
         raise ServerError("PostgreSQL answered with text that is not UTF-8", detail=f"{error}.") from error
 
 
-def _grants(role: str, version: int) -> str:
+def _functions(version: int) -> tuple[str, ...]:
     if version >= _RENAMED:
-        functions = "pg_backup_start(text, boolean), pg_backup_stop(boolean), pg_switch_wal()"
-    else:
-        functions = "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean), pg_switch_wal()"
+        return "pg_backup_start(text, boolean)", "pg_backup_stop(boolean)", "pg_switch_wal()"
+    return "pg_start_backup(text, boolean, boolean)", "pg_stop_backup(boolean, boolean)", "pg_switch_wal()"
+
+
+def _grants(role: str, version: int) -> str:
+    functions = ", ".join(_functions(version))
     quoted = sql.Identifier(role).as_string()
     return (
         f"As a superuser, in the database that WAL-E connects to: GRANT EXECUTE ON FUNCTION {functions} TO {quoted};"
@@ -321,28 +349,3 @@ def _bytes(value: object) -> bytes:
 
 def _external(location: str) -> str:
     return "" if location.startswith("pg_tblspc/") else location
-
-
-def _unsigned(value: object) -> int:
-    # pg_control_system() gives the 64-bit identifier as a signed bigint.
-    return _integer(value) % (1 << 64)
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise ServerError(f"PostgreSQL answered {value!r} where a number was due")
-    return value
-
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, datetime):
-        raise ServerError(f"PostgreSQL answered {value!r} where a time was due")
-    return value
-
-
-def _time_or_none(value: object) -> datetime | None:
-    return None if value is None else _time(value)
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -8,6 +8,7 @@ The names of everything in an archive: each key is built here and read back here
     basebackups_006/<name>/events/<utc>-<kind>.json      what is learnt or decided about it later
     basebackups_005/...                                  left by WAL-E or WAL-G: read, deleted, never written
     cluster.json                                         whose archive this is
+    .wal-e-check/<16 hex digits>/<word>                  what `wal-e check` tries with, gone again when it ends
 
 Keys are relative to the archive's prefix. No I/O, no clock.
 """
@@ -24,6 +25,7 @@ WAL_PREFIX: Final = "wal_005/"
 BACKUP_PREFIX: Final = "basebackups_006/"
 LEGACY_BACKUP_PREFIX: Final = "basebackups_005/"
 CLUSTER_KEY: Final = "cluster.json"
+SCRATCH_PREFIX: Final = ".wal-e-check/"
 WAL_SUFFIX: Final = ".zst"
 PACK: Final = "pack-"
 
@@ -136,6 +138,11 @@ def parse_backup_name(text: str) -> BackupName:
             hint='Run "wal-e backup-list" to see the names, or give LATEST.',
         )
     return BackupName(match[1], int(match[2]), match[3])
+
+
+def scratch_key(run: str, word: str) -> str:
+    """The key of an object that nothing reads but the run that puts it; `run` is random."""
+    return f"{SCRATCH_PREFIX}{run}/{word}"
 
 
 def backup_prefix(name: str) -> str:

@@ -19,7 +19,7 @@ class Prefixed:
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store
-        self._prefix = prefix
+        self.prefix = prefix
 
     @property
     def capabilities(self) -> Capabilities:
@@ -40,7 +40,7 @@ class Prefixed:
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""
-        found = self._store.list(self._prefix + prefix, after=self._prefix + after if after else "")
+        found = self._store.list(self.prefix + prefix, after=self.prefix + after if after else "")
         return map(self._inner, found)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -52,10 +52,10 @@ class Prefixed:
         self._store.close()
 
     def _name(self, key: str) -> str:
-        return self._prefix + check_key(key)
+        return self.prefix + check_key(key)
 
     def _inner(self, info: ObjectInfo) -> ObjectInfo:
-        return replace(info, key=info.key.removeprefix(self._prefix))
+        return replace(info, key=info.key.removeprefix(self.prefix))
 
 
 class EitherSpelling:
@@ -128,6 +128,10 @@ class EitherSpelling:
     def close(self) -> None:
         """See `Store.close`."""
         self._plain.close()
+
+    def spellings(self) -> tuple[str, ...]:
+        """Return what the names of the archive's objects begin with, first what is written."""
+        return tuple(side.prefix for side in self._in_use())
 
     def _looked_at(self) -> Iterator[Prefixed]:
         """Where to look for a key, in order: what is found at the first place spares looking up the spelling."""

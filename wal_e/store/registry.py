@@ -2,15 +2,20 @@
 Which driver speaks to which kind of address: one line per driver.
 
 A driver is a module of `wal_e.store.drivers` with `OPTIONS` (its rows of the option table) and
-`open_driver(url, settings) -> Store`, which asks the network nothing yet. Modules are imported when they are needed.
+`open_driver(url, settings) -> Store`, which asks the network nothing yet. It may have two functions more, for
+`wal-e check`: `endpoints(url, settings)` yields the addresses that are spoken to (logging in between them, where that
+is apart from the store's own requests), and `create_container(url, settings)` makes a container that is missing and
+returns whether it was. Modules are imported when they are needed.
 """
 
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wal_e.config import AnyOption, Settings
 from wal_e.errors import UsageError
 from wal_e.store.api import Store
+from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 
 
@@ -36,6 +41,23 @@ class Driver:
         """Return the bare store; raises `Misconfigured` where settings are missing or contradict each other."""
         store: Store = importlib.import_module(self.module).open_driver(url, settings)
         return store
+
+    def endpoints(self, url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint] | None:
+        """Return the addresses that are spoken to, one after the other; None where the driver does not tell."""
+        tell = getattr(importlib.import_module(self.module), "endpoints", None)
+        told: Iterator[Endpoint] | None = None if tell is None else tell(url, settings)
+        return told
+
+    def create_container(self, url: ArchiveUrl, settings: Settings) -> bool:
+        """Make the container where it is missing and return whether it was; raises `UsageError` without a way."""
+        create = getattr(importlib.import_module(self.module), "create_container", None)
+        if create is None:
+            raise UsageError(
+                f'"{url}" cannot be created from here',
+                hint=f"Create it with the tools of the service ({self.label}), then repeat the command.",
+            )
+        made: bool = create(url, settings)
+        return made
 
 
 DRIVERS = (

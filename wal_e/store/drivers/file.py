@@ -150,7 +150,7 @@ class FolderStore:
         if not self._base.is_dir():
             raise Misconfigured(
                 f'the folder "{self._base}" does not exist',
-                hint=f"Mount the file system that it is on, or create it: mkdir {self._base}",
+                hint=f"Mount the file system that it is on, or create it: mkdir {self._base} (or wal-e check --create)",
             )
 
     def _make_base(self) -> None:
@@ -232,3 +232,19 @@ def _sentence(error: OSError) -> str:
 def open_driver(url: ArchiveUrl, _settings: Settings) -> FolderStore:
     """Return the store in the folder of the address; the folder is looked at by the first request."""
     return FolderStore(Path(url.path))
+
+
+def create_container(url: ArchiveUrl, _settings: Settings) -> bool:
+    """Make the folder and those above it where they are missing, and return whether it was; raises `Denied`."""
+    base = Path(url.path)
+    if base.is_dir():
+        return False
+    try:
+        fsio.make_directories(base, mode=0o700)
+    except OSError as error:
+        raise Denied(
+            f'could not create the folder "{base}"',
+            detail=_sentence(error),
+            hint="Create it as root, and give it to the user that runs PostgreSQL: install -d -m 700 -o postgres ...",
+        ) from error
+    return True

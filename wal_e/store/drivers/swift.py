@@ -20,11 +20,12 @@ from wal_e.store.drivers.swift_delete import Deleter
 from wal_e.store.drivers.swift_errors import container_missing
 from wal_e.store.drivers.swift_login import open_login
 from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift_setup import create_container, endpoints
 from wal_e.store.drivers.swift_wire import Stream, Wire
 from wal_e.store.url import ArchiveUrl
-
-__all__ = ["OPTIONS", "SwiftStore", "open_driver"]
 from wal_e.units import GIB
+
+__all__ = ["OPTIONS", "SwiftStore", "create_container", "endpoints", "open_driver"]
 
 CHUNK = 1 << 20
 MAX_OBJECT = 5 * GIB

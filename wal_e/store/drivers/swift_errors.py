@@ -67,7 +67,7 @@ def container_missing(container: str) -> Misconfigured:
     return Misconfigured(
         f'the container "{container}" does not exist',
         detail="An archive that cannot be seen is not taken for an empty one.",
-        hint=f"Check the archive's address, or create the container: swift post {container}",
+        hint=f"Check the archive's address, or create the container: swift post {container} (or wal-e check --create)",
     )
 
 
