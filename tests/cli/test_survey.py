@@ -75,6 +75,12 @@ def test_the_same_said_twice_and_an_empty_variable_are_no_contradiction() -> Non
     assert surveyed(FILE | {"WALG_FILE_PREFIX": "/a", "WALG_ZSTD_LEVEL": "", "WALE_COMPRESSION_LEVEL": "3"}) == []
 
 
+def test_a_store_that_is_not_in_use_is_one_finding_whatever_its_variables_say() -> None:
+    (finding,) = surveyed(FILE | {"SWIFT_PASSWORD": "a", "OS_PASSWORD": "b", "SWIFT_INSECURE": "perhaps"})
+    assert finding.name == "OpenStack Swift"
+    assert "SWIFT_PASSWORD, OS_PASSWORD, SWIFT_INSECURE" in finding.seen
+
+
 def test_no_prefix_is_told_with_what_to_set() -> None:
     (finding,) = surveyed({})
     assert (finding.name, finding.verdict) == ("prefix", Verdict.FAILED)

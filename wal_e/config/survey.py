@@ -34,13 +34,12 @@ def survey(
 
     `used` are the options that count, `unused` those of the stores that are not in use, by the store's name.
     """
-    others = [option for option in PREFIXES if option not in used]
-    every = (*used, *others, *(option for options in unused.values() for option in options))
+    meant = (*used, *(option for option in PREFIXES if option not in used))
     yield from _values(settings, used)
     yield from _prefixes(settings)
-    yield from _contradictions(every, variables)
+    yield from _contradictions(meant, variables)
     yield from _without_effect(variables)
-    yield from _unknown(every, variables)
+    yield from _unknown((*meant, *(option for options in unused.values() for option in options)), variables)
     if chosen_prefix(settings) is not None:
         yield from _elsewhere(used, unused, variables)
 
@@ -126,8 +125,9 @@ def _elsewhere(
     used: Iterable[AnyOption], unused: Mapping[str, Sequence[AnyOption]], variables: Mapping[str, str]
 ) -> Iterator[Finding]:
     needed = {name for option in used for name in option.variables}
+    telling = {name for name, value in variables.items() if value and name.startswith(_OURS + _SHARED)} - needed
     for store, options in unused.items():
-        names = [name for option in options for name in option.variables if variables.get(name) and name not in needed]
+        names = [name for option in options for name in option.variables if name in telling]
         if names:
             yield warning(
                 store,
