@@ -1,4 +1,8 @@
-"""The cluster that is measured: about 2 GB of counters, text, JSON and bytes that do not compress."""
+"""
+The cluster that is measured: about 2.5 GB of accounts like those of pgbench, prose, JSON, and incompressible bytes.
+
+Nothing repeats itself at a fixed distance: what such a cycle is worth depends on a compressor's window alone.
+"""
 
 from pathlib import Path
 
@@ -8,23 +12,34 @@ from lab.postgres import Postgres
 MAJOR = 15
 _TABLES = (
     (
-        "CREATE TABLE counters AS SELECT i AS id, i % 1000 AS bucket, 0 AS balance, repeat(' ', 84) AS filler"
-        " FROM generate_series(1, {rows}) i"
+        "CREATE TABLE accounts AS SELECT i AS aid, i % 100 AS bid, (random() * 5000)::int AS abalance,"
+        " repeat(' ', 84)::char(84) AS filler FROM generate_series(1, {rows}) i"
+    ),
+    "ALTER TABLE accounts ADD PRIMARY KEY (aid)",
+    (
+        "CREATE TABLE vocabulary AS SELECT array_agg(translate(substr(md5(i::text), 1, 3 + i % 8), '0123456789',"
+        " 'ghijklmnop')) AS words FROM generate_series(0, 3999) i"
     ),
     (
-        "CREATE TABLE texts AS SELECT i AS id, md5(i::text) || ' ' || md5((i / 7)::text) || ' lorem ipsum dolor'"
-        " AS body FROM generate_series(1, {rows}) i"
+        "CREATE FUNCTION sentence(length int) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT"
+        " string_agg(words[1 + (random() ^ 3 * 3999)::int], ' ') FROM vocabulary, generate_series(1, length) $$"
     ),
     (
-        "CREATE TABLE documents AS SELECT jsonb_build_object('id', i, 'name', md5((i % 5000)::text), 'tags',"
-        " jsonb_build_array(i % 10, i % 100, 'tag'), 'at', now() - i * interval '1 second') AS body"
-        " FROM generate_series(1, {rows} / 2) i"
+        "CREATE TABLE prose AS SELECT i AS id, now() - i * interval '1 minute' AS at, sentence(25 + i % 30) AS body"
+        " FROM generate_series(1, {rows} / 8) i"
     ),
+    (
+        "CREATE TABLE documents AS SELECT jsonb_build_object('id', i, 'customer', md5((random() * 100000)::int::text),"
+        " 'status', (array['new', 'paid', 'sent', 'closed'])[1 + (random() * 3)::int], 'total', round((random() *"
+        " 1000)::numeric, 2), 'at', now() - random() * interval '300 days', 'lines', (SELECT"
+        " jsonb_agg(jsonb_build_object('sku', (random() * 20000)::int, 'quantity', 1 + (random() * 5)::int)) FROM"
+        " generate_series(1, 1 + i % 3))) AS body FROM generate_series(1, {rows} / 2) i"
+    ),
+    "CREATE INDEX ON documents ((body ->> 'customer'))",
     (
         "CREATE TABLE noise AS SELECT i AS id, decode(string_agg(md5(random()::text), ''), 'hex') AS body"
         " FROM generate_series(1, {rows} / 40) i, generate_series(1, 64) j GROUP BY i"
     ),
-    "ALTER TABLE counters ADD PRIMARY KEY (id)",
     "CHECKPOINT",
 )
 

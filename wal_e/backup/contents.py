@@ -16,6 +16,7 @@ from wal_e.backup.plan import Reuse, Verdict
 from wal_e.backup.rate import RateLimit
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
+from wal_e.codec.compress import PAGES_LEVEL
 from wal_e.errors import DataDirectoryError
 from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
@@ -41,7 +42,7 @@ class BackupRequest:
     threads: int = 4
     read_rate: int | None = None
     offline: bool = False
-    level: int = 3
+    level: int = PAGES_LEVEL
     wal_timeout: timedelta = timedelta(minutes=10)
     parent: ParentChoice = NEWEST
     memory: int = DEFAULT_MEMORY

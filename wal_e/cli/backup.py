@@ -6,6 +6,7 @@ from wal_e.backup.offline import push_offline
 from wal_e.backup.parent import ParentChoice
 from wal_e.backup.run import push_backup
 from wal_e.cli.context import Context
+from wal_e.codec.compress import PAGES_LEVEL
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
 from wal_e.errors import DataDirectoryError, UsageError
 
@@ -21,7 +22,7 @@ def run(context: Context) -> int:
         threads=arguments.pool_size,
         read_rate=arguments.cluster_read_rate_limit,
         offline=arguments.while_offline,
-        level=settings[COMPRESSION_LEVEL],
+        level=settings[COMPRESSION_LEVEL] if settings.is_set(COMPRESSION_LEVEL) else PAGES_LEVEL,
         wal_timeout=settings[BACKUP_WAL_TIMEOUT],
         parent=ParentChoice(arguments.full, arguments.parent, arguments.read_all),
         memory=arguments.memory or DEFAULT_MEMORY,
