@@ -17,16 +17,19 @@ _TABLES = (
     ),
     "ALTER TABLE accounts ADD PRIMARY KEY (aid)",
     (
-        "CREATE TABLE vocabulary AS SELECT array_agg(translate(substr(md5(i::text), 1, 3 + i % 8), '0123456789',"
-        " 'ghijklmnop')) AS words FROM generate_series(0, 3999) i"
+        "CREATE TABLE words AS SELECT i, translate(substr(md5(i::text), 1, 3 + i % 8), '0123456789', 'ghijklmnop')"
+        " AS word FROM generate_series(0, 3999) i"
+    ),
+    "CREATE TABLE corpus (body text)",
+    "ALTER TABLE corpus ALTER COLUMN body SET STORAGE EXTERNAL",
+    (
+        "INSERT INTO corpus SELECT string_agg(word, ' ') FROM (SELECT (random() ^ 3 * 3999)::int AS i"
+        " FROM generate_series(1, 2000000)) AS chosen JOIN words USING (i)"
     ),
     (
-        "CREATE FUNCTION sentence(length int) RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT"
-        " string_agg(words[1 + (random() ^ 3 * 3999)::int], ' ') FROM vocabulary, generate_series(1, length) $$"
-    ),
-    (
-        "CREATE TABLE prose AS SELECT i AS id, now() - i * interval '1 minute' AS at, sentence(25 + i % 30) AS body"
-        " FROM generate_series(1, {rows} / 8) i"
+        "CREATE TABLE prose AS SELECT i AS id, now() - i * interval '1 minute' AS at,"
+        " substr(corpus.body, (random() * 10000000)::int, 100 + i % 300) AS body"
+        " FROM generate_series(1, {rows} / 4) i, corpus"
     ),
     (
         "CREATE TABLE documents AS SELECT jsonb_build_object('id', i, 'customer', md5((random() * 100000)::int::text),"
