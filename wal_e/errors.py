@@ -16,6 +16,8 @@ The one error tree: what went wrong, the detail, what to do next, and the exit c
     │   ├── WrongCluster      the archive belongs to another cluster
     │   ├── Corrupt           stored bytes are not what was stored
     │   ├── WalMissing        a segment that is needed is not in the archive
+    │   ├── LeaseHeld         another run takes a backup or deletes just now
+    │   ├── LeaseLost         this run has not the archive to itself any more
     │   └── NoSuchBackup      no backup has this name, or none fits the target
     ├── ServerError           PostgreSQL refused, or is not set up for archiving
     ├── DataDirectoryError    the data directory is not what was expected
@@ -107,6 +109,14 @@ class Corrupt(ArchiveError):
 
 class WalMissing(ArchiveError):
     """A segment that an operation needs is not in the archive."""
+
+
+class LeaseHeld(ArchiveError):
+    """Another run has the archive's lease: one backup or one deletion at a time."""
+
+
+class LeaseLost(ArchiveError):
+    """This run's lease was taken over or removed, so it must not change anything any more."""
 
 
 class NoSuchBackup(ArchiveError):

@@ -8,17 +8,19 @@ import google_crc32c
 import pytest
 
 from tests.backup.tiny import Listener, check_restorable, push
+from tests.faults.faulty_store import FaultyStore
 from wal_e.backup import contents, offline
 from wal_e.backup.archived import wait_for_wal
 from wal_e.backup.rate import RateLimit
 from wal_e.backup.run import free_name
-from wal_e.errors import Corrupt, DataDirectoryError, WalMissing, WrongCluster
+from wal_e.errors import Corrupt, DataDirectoryError, LeaseHeld, LeaseLost, WalMissing, WrongCluster
 from wal_e.events import Progress, silent
 from wal_e.pg.control import read_control
 from wal_e.pg.wal import SegmentName
 from wal_e.repo.catalogue import list_backups, load_manifest
-from wal_e.repo.layout import wal_key
-from wal_e.store.api import Body
+from wal_e.repo.layout import LEASE_PREFIX, PACK, wal_key
+from wal_e.repo.lease import Lease
+from wal_e.store.api import Body, ObjectInfo
 from wal_e.store.drivers.memory import MemoryStore
 from wal_e.units import MIB
 
@@ -42,6 +44,32 @@ def test_a_backup_with_a_tablespace_restores_byte_for_byte(tiny_with_tablespace:
     (tmp_path / "data/pg_tblspc").mkdir(parents=True)
     (tmp_path / "data/pg_tblspc/16400").symlink_to(tmp_path / "space")
     check_restorable(store, tiny_with_tablespace, tmp_path / "data")
+
+
+def test_h25_a_backup_does_not_run_while_another_run_has_the_archive(tiny: Path) -> None:
+    store = MemoryStore()
+    push(store, tiny)
+    before = {info.key for info in store.list()}
+    with Lease(store, "delete", silent) as lease:
+        lease.acquire()
+        with pytest.raises(LeaseHeld, match="one backup or one deletion at a time") as error:
+            push(store, tiny)
+        assert '"delete", process ' in str(error.value.detail)
+    assert {info.key for info in store.list()} == before
+
+
+@pytest.mark.usefixtures("small_packs")
+def test_h46_a_backup_that_lost_its_lease_is_not_committed(tiny: Path) -> None:
+    class Robbed(FaultyStore):
+        def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+            if PACK in key:
+                self.inner.delete([info.key for info in self.inner.list(LEASE_PREFIX)])
+            return super().put(key, body, create_only=create_only)
+
+    store = MemoryStore()
+    with pytest.raises(LeaseLost):
+        push(Robbed(store, call=1 << 40), tiny)
+    assert list_backups(store) == []
 
 
 def test_progress_reaches_the_end(tiny: Path) -> None:

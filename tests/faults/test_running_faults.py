@@ -88,37 +88,38 @@ def check_whole(store: Store, target: Path, server: Postgres) -> None:
 def test_h22_a_fault_at_any_call_leaves_nothing_or_a_whole_backup(
     server: Postgres, folder: Path, pg_tmp: Path, mode: Mode
 ) -> None:
-    inner = MemoryStore()
-    seen = 0
     for call in itertools.count(1):
+        # An archive of its own: what a failed run leaves costs the next one more calls.
+        inner = MemoryStore()
         store = Archiving(inner, folder, call=call, mode=mode)
         try:
             push(store, server)
         except WalEError:
-            assert len(list_backups(inner)) <= seen + (1 if mode == "lost" else 0)
-            seen = len(list_backups(inner))
+            assert len(list_backups(inner)) <= (1 if mode == "lost" else 0)
         else:
             break
         finally:
             server.wait_for("select count(*) from pg_stat_activity where application_name ~ 'wal-e'", 0)
     assert call >= 7
-    assert len(list_backups(inner)) == seen + 1
+    assert len(list_backups(inner)) == 1
     check_whole(inner, pg_tmp / "restored", server)
 
 
 def test_h41_a_process_killed_at_any_call_leaves_nothing_or_a_whole_backup(
     server: Postgres, folder: Path, pg_tmp: Path
 ) -> None:
-    (pg_tmp / "archive").mkdir()
-    inner = FolderStore(pg_tmp / "archive")
+    seen = []
     for call in itertools.count(1):
+        archive = pg_tmp / f"archive{call}"
+        archive.mkdir()
+        inner = FolderStore(archive)
         store = Archiving(inner, folder, call=call, mode="kill")
         if not was_killed(lambda store=store: push(store, server)):  # type: ignore[misc] # mypy cannot infer the default
             break
-        assert list_backups(inner) == []
+        seen.append(len(list_backups(inner)))
+    # The last call is the release of the lease.
+    assert seen == [0] * (call - 2) + [1]
     assert call >= 7
-    push(Archiving(inner, folder), server)
-    assert len(list_backups(inner)) == 2
     check_whole(inner, pg_tmp / "restored", server)
 
 
@@ -157,7 +158,7 @@ def test_h36_a_session_that_is_lost_commits_nothing(server: Postgres, folder: Pa
 
     class Ending(Archiving):
         def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
-            if not ended.is_set():
+            if not ended.is_set() and prefix.startswith("basebackups_006/"):
                 server.sql(
                     "select pg_terminate_backend(pid) from pg_stat_activity "
                     "where backend_type = 'client backend' and pid <> pg_backend_pid()"

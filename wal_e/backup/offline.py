@@ -17,6 +17,7 @@ from wal_e.pg.datadir import read_major
 from wal_e.pg.wal import Lsn, SegmentName
 from wal_e.repo.catalogue import commit
 from wal_e.repo.cluster import ensure_identity
+from wal_e.repo.lease import Lease
 from wal_e.repo.manifest import Summary, Tablespace
 from wal_e.store.api import Store
 
@@ -25,24 +26,31 @@ def push_offline(store: Store, request: BackupRequest, emit: Sink) -> BackupResu
     """
     Takes and commits a base backup of a stopped cluster.
 
-    Raises `DataDirectoryError` where the cluster runs, was not shut down cleanly, or was started meanwhile.
+    Raises `DataDirectoryError` where the cluster runs, was not shut down cleanly, or was started meanwhile, and
+    `LeaseHeld` where another backup or a deletion has the archive.
     """
+    with Lease(store, "backup-push", emit) as lease:
+        return _push(store, request, emit, lease)
+
+
+def _push(store: Store, request: BackupRequest, emit: Sink, lease: Lease) -> BackupResult:
     control = _stopped(request)
     identity = ensure_identity(store, control.system_identifier)
+    lease.acquire()
     segment = SegmentName.containing(control.timeline, control.redo, control.wal_segment_size)
     name = free_name(store, control.timeline, control.redo, control.wal_segment_size, standby=False)
     started = datetime.now(UTC)
     emit(Message("wal_e.backup.run", "start base backup", detail=f'The backup is "{name}".', fields={"name": name}))
     major = read_major(request.data_directory)
-    copy = copy_files(
-        store, request, NewBackup(name, identity.digest_seed, major * 10000), emit, extra=[f"pg_wal/{segment}"]
-    )
+    new = NewBackup(name, identity.digest_seed, major * 10000)
+    copy = copy_files(store, request, new, lease.watched(emit), extra=[f"pg_wal/{segment}"])
     if _stopped(request) != control:
         raise DataDirectoryError(
             "the cluster was started during the backup",
             hint="Leave out --while-offline to back up a running cluster.",
         )
     summary = _summary(name, request, control, started, copy, major)
+    lease.check()
     commit(store, build_manifest(summary, copy, "", ""))
     report(summary, copy, emit)
     return BackupResult(summary)

@@ -19,6 +19,7 @@ from wal_e.pg.wal import SegmentName
 from wal_e.repo.catalogue import commit, name_is_taken
 from wal_e.repo.cluster import ensure_identity
 from wal_e.repo.layout import backup_name
+from wal_e.repo.lease import Lease
 from wal_e.repo.manifest import Summary, Tablespace
 from wal_e.store.api import Store
 
@@ -39,22 +40,30 @@ def push_backup(store: Store, request: BackupRequest, emit: Sink) -> BackupResul
 
     Raises `ServerError` or `DataDirectoryError` before anything is stored where server and directory do not belong
     together or WAL archiving is off, `WrongCluster` where the archive is another cluster's, and `WalMissing` where
-    the needed WAL does not arrive in time.
+    the needed WAL does not arrive in time, `LeaseHeld` where another backup or a deletion has the archive.
     """
+    with Lease(store, "backup-push", emit) as lease:
+        return _push(store, request, emit, lease)
+
+
+def _push(store: Store, request: BackupRequest, emit: Sink, lease: Lease) -> BackupResult:
     with Server.connect() as server:
         facts = server.identify()
         check_server(facts, request.data_directory)
         identity = ensure_identity(store, facts.system_identifier)
+        lease.acquire()
         label = f"freeze_start_{datetime.now(UTC).isoformat()}"
         start = server.start_backup(label)
         check_same_directory(request.data_directory, start)
         name = free_name(store, start.timeline, start.lsn, facts.segment_size, standby=start.in_recovery)
         emit(Message(__name__, "start base backup", detail=f'The backup is "{name}".', fields={"name": name}))
-        copy = copy_files(store, request, NewBackup(name, identity.digest_seed, facts.server_version_num), emit)
+        new = NewBackup(name, identity.digest_seed, facts.server_version_num)
+        copy = copy_files(store, request, new, lease.watched(emit))
         stop = server.stop_backup()
         summary = _summary(name, request, _Session(facts, label, start, stop), copy)
         wait_for_wal(store, summary.segments(), request.wal_timeout, emit, explain=lambda: archiver_trouble(server))
     manifest = build_manifest(summary, copy, _text(stop.backup_label), _text(stop.tablespace_map))
+    lease.check()
     commit(store, manifest)
     report(summary, copy, emit)
     return BackupResult(summary)

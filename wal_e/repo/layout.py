@@ -9,6 +9,7 @@ The names of everything in an archive: each key is built here and read back here
     basebackups_005/...                                  left by WAL-E or WAL-G: read, deleted, never written
     cluster.json                                         whose archive this is
     .wal-e-check/<16 hex digits>/<word>                  what `wal-e check` tries with, gone again when it ends
+    leases/<claim>/<8 digits>.json, released.json        who takes a backup or deletes just now
 
 Keys are relative to the archive's prefix. No I/O, no clock.
 """
@@ -26,6 +27,7 @@ BACKUP_PREFIX: Final = "basebackups_006/"
 LEGACY_BACKUP_PREFIX: Final = "basebackups_005/"
 CLUSTER_KEY: Final = "cluster.json"
 SCRATCH_PREFIX: Final = ".wal-e-check/"
+LEASE_PREFIX: Final = "leases/"
 WAL_SUFFIX: Final = ".zst"
 PACK: Final = "pack-"
 
@@ -37,6 +39,7 @@ _PACK = re.compile(r"pack-(\d{8})", re.ASCII)
 _KIND = re.compile(r"[a-z]+", re.ASCII)
 _EVENT = re.compile(r"events/(\d{8}T\d{6}\.\d{6}Z)-([a-z]+)\.json", re.ASCII)
 _EVENT_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
+_LEASE = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{16})/(?:(\d{8})|released)\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,14 @@ class BackupObject:
             return datetime.strptime(match[1], _EVENT_TIME).replace(tzinfo=UTC), match[2]
         except ValueError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseObject:
+    """A key under `leases/`: whose claim it belongs to, and its number; None is the object that releases the claim."""
+
+    claim: str
+    number: int | None
 
 
 def wal_key(name: str, suffix: str = WAL_SUFFIX) -> str:
@@ -178,3 +189,31 @@ def parse_backup_key(key: str) -> BackupObject | None:
     if not key.startswith(BACKUP_PREFIX) or not slash or not rest or not is_backup_name(name):
         return None
     return BackupObject(name, rest)
+
+
+def claim_name(when: datetime, token: str) -> str:
+    """The name of a claim to the archive's lease, made at an aware time; `token` is 16 hex digits, at random."""
+    return f"{when.astimezone(UTC).strftime(_EVENT_TIME)}-{token}"
+
+
+def claim_prefix(claim: str) -> str:
+    """What the keys of all of a claim's objects start with."""
+    return f"{LEASE_PREFIX}{claim}/"
+
+
+def claim_key(claim: str, number: int) -> str:
+    """The key of a claim (number 0), or of one of its renewals."""
+    return f"{claim_prefix(claim)}{number:08d}.json"
+
+
+def release_key(claim: str) -> str:
+    """The key of the object that says that a claim counts no more."""
+    return f"{claim_prefix(claim)}released.json"
+
+
+def parse_lease_key(key: str) -> LeaseObject | None:
+    """Reads a key under `leases/`; None for anything that the functions above do not make."""
+    match = _LEASE.fullmatch(key.removeprefix(LEASE_PREFIX)) if key.startswith(LEASE_PREFIX) else None
+    if match is None:
+        return None
+    return LeaseObject(match[1], None if match[2] is None else int(match[2]))
