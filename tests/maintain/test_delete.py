@@ -1,5 +1,6 @@
 """Deletion from a store: the plan, its order, and what a crash at any call leaves."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -10,18 +11,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.faults.faulty_store import FaultyStore, Mode
-from wal_e.errors import ArchiveError, Corrupt, StoreError, Unavailable
-from wal_e.events import Message
-from wal_e.maintain.delete import SENTINEL, execute, plan_delete
-from wal_e.maintain.retention import Before, Everything, OldVersions, Request, Retain
-from wal_e.pg.wal import Lsn, SegmentName
+from wal_e.codec.compress import compress, leading_frames
+from wal_e.errors import ArchiveError, Corrupt, LeaseLost, StoreError, Unavailable
+from wal_e.events import Level, Message
+from wal_e.maintain.delete import SENTINEL, DeletePlan, execute, plan_delete
+from wal_e.maintain.retention import Before, Everything, OldVersions, OneBackup, Request, Retain
+from wal_e.pg.history import History, Switch, render_history
+from wal_e.pg.wal import Lsn, SegmentName, history_name
 from wal_e.repo import layout
-from wal_e.repo.catalogue import list_backups, load_manifest
+from wal_e.repo.catalogue import list_backups, load_manifest, load_packs
 from wal_e.repo.cluster import ensure_identity
+from wal_e.repo.lease import LASTS
 from wal_e.repo.manifest import Manifest, PackRef, Summary, encode_manifest
-from wal_e.store.api import Body, ObjectInfo, Store
+from wal_e.store.api import Body, ObjectInfo, Store, read_object
 from wal_e.store.drivers.file import FolderStore
 from wal_e.store.drivers.memory import MemoryStore
 
@@ -32,8 +38,10 @@ LEGACY = "base_000000010000000000000001_00000040"
 HINT = "This is only a dry run -- no actual data is being deleted"
 
 
-def commit(store: Store, number: int, hours: float, packs: int, shared: Sequence[str] = ()) -> str:
-    segment = SegmentName(1, number, SIZE)
+def commit(
+    store: Store, number: int, hours: float, packs: int, shared: Sequence[str] = (), *, timeline: int = 1
+) -> str:
+    segment = SegmentName(timeline, number, SIZE)
     name = layout.backup_name(segment, segment.start + 40)
     own = [layout.pack_key(name, n) for n in range(packs)]
     for key in own:
@@ -44,7 +52,7 @@ def commit(store: Store, number: int, hours: float, packs: int, shared: Sequence
         system_identifier=CLUSTER,
         pg_version=150000,
         segment_size=SIZE,
-        timeline=1,
+        timeline=timeline,
         start_lsn=Lsn(segment.start + 40),
         stop_lsn=Lsn(segment.end + 40),
         start_time=when,
@@ -304,3 +312,172 @@ def test_an_outage_while_deleting_is_an_error(store: Store) -> None:
     plan = plan_delete(store, Retain(1), NOW)
     with pytest.raises(Unavailable):
         execute(FaultyStore(store, call=1, mode="fail"), plan, lambda _: None)
+
+
+def test_one_backup_goes_and_what_others_need_of_it_stays_until_they_go_too(store: Store) -> None:
+    first, second, third = fill(store)
+    shared = layout.pack_key(first, 1)
+    told = carry_out(store, OneBackup(first))
+    assert [entry.name for entry in list_backups(store)] == [second, third]
+    assert {key for key in keys(store) if key.startswith(layout.backup_prefix(first))} == {shared}
+    assert any(m.message == "keeping packs that other base backups need" and first in str(m.detail) for m in told)
+    check_archive(store)
+    again = plan_delete(store, Retain(9), NOW)
+    assert (again.count, again.sweep.still_needed, again.warnings) == (0, (shared,), ())
+    carry_out(store, OneBackup(second))
+    assert not any(key.startswith(layout.backup_prefix(first)) for key in keys(store))
+    check_archive(store)
+
+
+def test_what_is_left_of_a_deleted_backup_is_no_unfinished_one_however_young(store: Store) -> None:
+    first, _second, _third = fill(store)
+    carry_out(store, OneBackup(first))
+    age(store, layout.pack_key(first, 1), NOW)
+    plan = plan_delete(store, Retain(2), NOW)
+    assert plan.sweep.underway == ()
+    assert layout.wal_key("000000010000000000000007") in {key for batch in plan.batches for key in batch.keys}
+
+
+def test_h25_a_parent_may_go_while_its_child_is_under_way_but_its_packs_stay(store: Store) -> None:
+    """Whoever works around the lease: the child refers to the parent's packs, and commits after the deletion."""
+    first, _second, third = fill(store)
+    child = "base_00000001000000000000000E_00000040"
+    store.put(layout.pack_key(child, 0), Body.of(b"pack"))
+    age(store, layout.pack_key(child, 0), NOW)
+    told = carry_out(store, Retain(1))
+    assert [entry.name for entry in list_backups(store)] == [third]
+    assert any("an unfinished backup may refer to" in str(message.detail) for message in told)
+    commit(store, 14, 4, 1, shared=[layout.pack_key(first, number) for number in range(3)])
+    check_archive(store)
+    carry_out(store, Retain(2))
+    check_archive(store)
+    carry_out(store, Retain(1))
+    assert {parsed.backup for key in keys(store) if (parsed := layout.parse_backup_key(key))} == {child, first}
+
+
+def test_a_damaged_manifest_stops_deletion_until_it_is_deleted_by_its_name(store: Store) -> None:
+    first, second, third = fill(store)
+    store.put(layout.manifest_key(second), Body.of(b"rubbish"))
+    with pytest.raises(Corrupt, match="nobody knows which packs") as error:
+        plan_delete(store, Retain(2), NOW)
+    assert f"wal-e delete --confirm backup {second}" in str(error.value.hint)
+    carry_out(store, OneBackup(second))
+    assert [entry.name for entry in list_backups(store)] == [first, third]
+    check_archive(store)
+    carry_out(store, Retain(1))
+    assert [entry.name for entry in list_backups(store)] == [third]
+
+
+def test_damaged_manifests_go_one_after_the_other_and_nothing_else_before_the_last(store: Store) -> None:
+    first, second, third = fill(store)
+    whole = read_object(store, layout.manifest_key(second))
+    store.put(layout.manifest_key(first), Body.of(b"rubbish"))
+    head = len(whole) - len(leading_frames(whole, 1)[1])
+    store.put(layout.manifest_key(second), Body.of(whole[:head] + b"rubbish"))
+    before = keys(store)
+    for request in (Retain(1), Before(third)):
+        with pytest.raises(Corrupt):
+            plan_delete(store, request, NOW)
+    told = carry_out(store, OneBackup(first))
+    assert before - keys(store) == {layout.manifest_key(first)}
+    assert any(second in str(message.detail) and message.level is Level.WARNING for message in told)
+    with pytest.raises(Corrupt):
+        plan_delete(store, OneBackup(third), NOW)
+    carry_out(store, OneBackup(second))
+    assert [entry.name for entry in list_backups(store)] == [third]
+    check_archive(store)
+    assert layout.pack_key(first, 0) not in keys(store)
+
+
+def test_h26_wal_goes_by_timeline_as_the_histories_say(store: Store) -> None:
+    """1 was left in 6 for 2 and in 9 for 3; the history of 4 cannot be read. What is kept is on 3."""
+    ensure_identity(store, CLUSTER)
+    commit(store, 4, 1, 1)
+    commit(store, 12, 2, 1, timeline=3)
+    for timeline, place in ((2, 6), (3, 9)):
+        history = History(timeline, (Switch(1, Lsn(place * SIZE + 100)),))
+        store.put(layout.wal_key(history_name(timeline)), Body.of(compress(render_history(history))))
+    store.put(layout.wal_key("00000004.history"), Body.of(b"rubbish"))
+    for timeline, numbers in ((1, range(3, 15)), (2, range(6, 15)), (3, range(9, 15)), (4, range(10, 15))):
+        for number in numbers:
+            store.put(layout.wal_key(str(SegmentName(timeline, number, SIZE))), Body.of(b"w"))
+    carry_out(store, Retain(2))
+    assert layout.wal_key(str(SegmentName(1, 3, SIZE))) not in keys(store)
+    assert layout.wal_key(str(SegmentName(2, 6, SIZE))) in keys(store)
+    carry_out(store, Retain(1))
+    left = {key for key in keys(store) if key.startswith("wal_005/") and not key.endswith(".history.zst")}
+    assert left == {layout.wal_key(str(SegmentName(t, n, SIZE))) for t in (1, 2, 3, 4) for n in (12, 13, 14)}
+    assert {layout.wal_key(history_name(t)) for t in (2, 3, 4)} <= keys(store)
+
+
+def test_h46_the_lease_is_checked_before_everything_that_is_deleted(store: Store) -> None:
+    fill(store)
+    before = keys(store)
+    recorded = FaultyStore(store, call=1 << 40)
+    checks: list[int] = []
+
+    def check() -> None:
+        checks.append(len([verb for verb, _ in recorded.log if verb == "delete"]))
+        if len(checks) == 4:
+            raise LeaseLost("lost")
+
+    plan = plan_delete(store, Retain(1), NOW)
+    with pytest.raises(LeaseLost):
+        execute(recorded, plan, lambda _: None, check=check)
+    assert checks == [0, 1, 2, 3]
+    assert before - keys(store) == set(plan.batches[0].keys)
+    check_archive(store)
+
+
+def test_leftovers_are_left_alone_for_as_long_as_a_lease_lasts_whatever_the_grace(store: Store) -> None:
+    fill(store)
+    pack = layout.pack_key("base_000000010000000000000006_00000040", 0)
+    age(store, pack, NOW - LASTS)
+    assert plan_delete(store, Retain(9), NOW, grace=timedelta(0)).count == 0
+    age(store, pack, NOW - LASTS - timedelta(seconds=1))
+    (batch,) = plan_delete(store, Retain(9), NOW, grace=timedelta(0)).batches
+    assert batch.keys == (pack,)
+
+
+@st.composite
+def shared_archives(draw: st.DrawFn) -> Store:
+    """Backups that refer to packs of older ones, some of which were deleted before."""
+    store = MemoryStore()
+    ensure_identity(store, CLUSTER)
+    packs: list[str] = []
+    for number in range(draw(st.integers(1, 5))):
+        count = draw(st.integers(0, 3))
+        shared = draw(st.lists(st.sampled_from(packs), unique=True, max_size=4)) if packs else []
+        name = commit(store, 3 * number + 1, number, count, shared)
+        packs += [layout.pack_key(name, pack) for pack in range(count)]
+    for number in range(1, 20):
+        store.put(layout.wal_key(str(SegmentName(1, number, SIZE))), Body.of(b"w"))
+    return store
+
+
+def cut_short(store: Store, plan: DeletePlan, steps: int) -> None:
+    """Executes the plan object by object, and dies."""
+    for key in itertools.islice((key for batch in plan.batches for key in batch.keys), steps):
+        store.delete([key])
+
+
+@given(shared_archives(), st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 40)), max_size=4))
+def test_h26_deletions_cut_short_in_any_way_leave_every_backup_whole(
+    store: Store, deletions: list[tuple[int, bool, int]]
+) -> None:
+    for number, one, steps in deletions:
+        names = [entry.name for entry in list_backups(store)]
+        request = OneBackup(names[number % len(names)]) if one else Retain(number + 1)
+        with contextlib.suppress(ArchiveError):
+            cut_short(store, plan_delete(store, request, NOW), steps)
+        assert list_backups(store)
+        check_archive(store)
+    carry_out(store, Retain(1))
+    check_archive(store)
+    (last,) = list_backups(store)
+    referred = {pack.key for pack in load_packs(store, last.name)}
+    assert {k for k in keys(store) if "/pack-" in k} == referred | own_packs(store, last.name)
+
+
+def own_packs(store: Store, name: str) -> set[str]:
+    return {info.key for info in store.list(layout.backup_prefix(name)) if "/pack-" in info.key}

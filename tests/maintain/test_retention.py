@@ -14,15 +14,14 @@ from wal_e.maintain.retention import (
     Decision,
     Directory,
     Held,
+    OneBackup,
     Retain,
+    Selection,
     Verdict,
-    WalVerdict,
     decide,
     held_legacy,
-    judge_wal,
     named_segment,
     sweep,
-    wal_horizon,
     wal_order,
 )
 from wal_e.pg.wal import SegmentName
@@ -61,10 +60,6 @@ def names(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 A, B, C = backup(2, 1), backup(5, 2), backup(9, 3)
-
-
-def key(number: int, timeline: int = 1, suffix: str = ".zst") -> str:
-    return f"wal_005/{SegmentName(timeline, number, SIZE)}{suffix}"
 
 
 def test_retain_keeps_the_newest() -> None:
@@ -131,7 +126,38 @@ def test_the_newest_backup_stays_though_its_wal_begins_early() -> None:
     standby = backup(3, 9)
     decision = decide(Before("000000010000000000000004"), [A, B, standby], 7)
     assert names(decision.keep) == [B.name, standby.name]
-    assert wal_horizon(decision, ()) == standby.start
+
+
+def test_one_backup_goes_even_the_newest() -> None:
+    for one in (A, B, C):
+        decision = decide(OneBackup(one.name), [A, B, C], 7)
+        assert names(decision.drop) == [one.name]
+        assert decision.drop[0].reason == "it is the one named"
+
+
+def test_h26_the_last_backup_does_not_go_alone() -> None:
+    legacy = held_legacy(LegacyBackup.of_name("base_000000010000000000000001_00000040", NOON))
+    for backups in ([A], [A, legacy], [A, backup(1, 0, cluster=8)]):
+        with pytest.raises(ArchiveError, match="every base backup") as error:
+            decide(OneBackup(A.name), backups, 7)
+        assert error.value.hint
+
+
+def test_one_backup_that_is_not_there_is_refused() -> None:
+    with pytest.raises(NoSuchBackup):
+        decide(OneBackup(C.name), [A, B], 7)
+    with pytest.raises(NoSuchBackup):
+        decide(OneBackup(C.name), [A, backup(9, 3, cluster=8)], 7)
+
+
+def test_h26_one_backup_that_a_delta_needs_is_refused() -> None:
+    full, delta = (
+        held_legacy(LegacyBackup.of_name(name, NOON))
+        for name in ("base_000000010000000000000002", "base_000000010000000000000004_D_000000010000000000000002")
+    )
+    with pytest.raises(ArchiveError, match="cannot be deleted alone") as error:
+        decide(OneBackup(full.name), [full, delta], None)
+    assert delta.name in str(error.value.detail)
 
 
 def test_h27_another_cluster_s_backups_stay() -> None:
@@ -166,49 +192,9 @@ def test_an_offline_legacy_backup_protects_all_that_its_name_may_mean() -> None:
     assert offline.start == 2 << 32
 
 
-def test_wal_below_the_lowest_start_goes_on_every_timeline() -> None:
-    horizon = wal_horizon(decide(Retain(2), [A, B, C], 7), ())
-    assert horizon == B.start
-    assert judge_wal(key(4), horizon) is WalVerdict.DROP_SEGMENT
-    assert judge_wal(key(4, timeline=3), horizon) is WalVerdict.DROP_SEGMENT
-    assert judge_wal(key(5), horizon) is WalVerdict.KEEP
-    assert judge_wal(key(4, suffix=".00000028.backup.zst"), horizon) is WalVerdict.DROP_LABEL
-    assert judge_wal(key(4, suffix=".partial.zst"), horizon) is WalVerdict.DROP_SEGMENT
-    assert judge_wal(key(5, suffix=".partial.zst"), horizon) is WalVerdict.KEEP
-    assert judge_wal(key(4, suffix=".lzo"), horizon) is WalVerdict.DROP_SEGMENT
-
-
-def test_histories_never_go() -> None:
-    assert judge_wal("wal_005/00000002.history.zst", 1 << 60) is WalVerdict.KEEP
-    assert judge_wal("wal_005/00000002.history.lzo", 1 << 60) is WalVerdict.KEEP
-
-
-def test_unexpected_keys_are_told() -> None:
-    assert judge_wal("wal_005/readme", 1 << 60) is WalVerdict.UNEXPECTED
-
-
-def test_walg_s_own_files_go_with_the_last_segment_that_they_cover() -> None:
-    delta_map = "wal_005/000000010000000000000010_delta.lz4"
-    assert judge_wal(delta_map, 0x1F) is WalVerdict.KEEP
-    assert judge_wal(delta_map, 0x20) is WalVerdict.DROP_SEGMENT
-    assert judge_wal("wal_005/00000001000000000000001.json", 0x1F) is WalVerdict.KEEP
-    assert judge_wal("wal_005/00000001000000000000001.json", 0x20) is WalVerdict.DROP_SEGMENT
-
-
-def test_without_a_kept_backup_no_wal_goes() -> None:
-    decision = decide(Retain(1), [], None)
-    assert wal_horizon(decision, ()) is None
-    assert judge_wal(key(1), None) is WalVerdict.KEEP
-
-
-def test_before_a_segment_spares_the_wal_behind_it() -> None:
-    decision = decide(Before("000000010000000000000003"), [B, C], 7)
-    assert wal_horizon(decision, ()) == 3
-
-
 def directory(name: str, age: timedelta, *, committed: bool = False, keys: Sequence[str] = ("pack",)) -> Directory:
     paths = tuple(f"basebackups_006/{name}/{k}" for k in keys)
-    return Directory(name, f"basebackups_006/{name}/manifest.json.zst", committed, paths, NOON - age, 4)
+    return Directory(name, f"basebackups_006/{name}/manifest.json.zst", committed, paths, NOON - age, 4, 1)
 
 
 def test_h25_an_unfinished_backup_is_left_alone_until_it_is_old() -> None:
@@ -219,8 +205,25 @@ def test_h25_an_unfinished_backup_is_left_alone_until_it_is_old() -> None:
     assert swept.underway == (young,)
 
 
-def test_h25_an_unfinished_backup_protects_its_wal() -> None:
-    assert wal_horizon(decide(Retain(1), [A, B, C], 7), [directory("young", GRACE)]) == 4
+def test_h25_while_a_backup_is_unfinished_no_pack_goes_that_it_may_refer_to() -> None:
+    young = directory("base_000000010000000000000009_00000040", GRACE, keys=("pack-00000000",))
+    parent = directory(A.name, GRACE * 9, committed=True, keys=("pack-00000000", "pack-00000001", "events/x"))
+    remains = directory(B.name, GRACE * 9, keys=("pack-00000000",))
+    dropped = {parent.commit_key}
+    waiting = sweep([young, parent, remains], dropped, {parent.keys[0]}, NOON, GRACE)
+    assert waiting.keys == (parent.keys[2],)
+    assert set(waiting.waiting) == {parent.keys[1], remains.keys[0]}
+    assert waiting.swept == ()
+    later = sweep([young, parent, remains], dropped, {parent.keys[0]}, NOON + GRACE, GRACE)
+    assert set(later.keys) == {*young.keys, *parent.keys[1:], *remains.keys}
+
+
+def test_what_a_deleted_backup_left_to_others_is_no_unfinished_one() -> None:
+    """It may be young: its packs were stored just before it was deleted."""
+    remains = directory(A.name, timedelta(minutes=1), keys=("pack-00000000",))
+    kept = sweep([remains], (), set(remains.keys), NOON, GRACE)
+    assert (kept.keys, kept.underway, kept.swept) == ((), (), ())
+    assert kept.still_needed == remains.keys
 
 
 def test_packs_that_a_kept_manifest_needs_outlive_their_backup() -> None:
@@ -249,43 +252,41 @@ BACKUPS = st.lists(
 REQUESTS = st.one_of(
     st.integers(1, 9).map(Retain),
     st.integers(0, 650).map(lambda number: Before(str(SegmentName(1, number, SIZE)))),
-    st.integers(0, 7),
+    st.tuples(st.sampled_from([Before, OneBackup]), st.integers(0, 7)),
 )
 
 
-@given(BACKUPS, REQUESTS, st.lists(st.tuples(st.integers(0, 650), st.integers(1, 3)), max_size=30))
-def test_laws(backups: list[Held], request: Before | Retain | int, segments: list[tuple[int, int]]) -> None:
-    if isinstance(request, int):
+@given(BACKUPS, REQUESTS)
+def test_laws(backups: list[Held], drawn: Before | Retain | tuple[type[Before | OneBackup], int]) -> None:
+    if isinstance(drawn, tuple):
         assume(backups)
-        request = Before(backups[request % len(backups)].name)
+        kind, number = drawn
+        request: Selection = kind(backups[number % len(backups)].name)
+    else:
+        request = drawn
     ours = [b for b in backups if b.system_identifier == 7]
     try:
         decision = decide(request, backups, 7)
     except NoSuchBackup:
-        assert isinstance(request, Before)
+        assert isinstance(request, Before | OneBackup)
         assert request.name not in {b.name for b in ours}
     except ArchiveError:
         assert ours
     else:
         check_laws(request, backups, ours, decision)
-        check_wal_law(decision, segments)
 
 
-def check_laws(request: Before | Retain, backups: list[Held], ours: list[Held], decision: Decision) -> None:
+def check_laws(request: Selection, backups: list[Held], ours: list[Held], decision: Decision) -> None:
     kept, dropped = ([v.backup for v in verdicts] for verdicts in (decision.keep, decision.drop))
     assert sorted(b.commit_key for b in (*kept, *dropped)) == sorted(b.commit_key for b in backups)
     assert not any(b.system_identifier == 8 for b in dropped)
-    assert not ours or max(b.order for b in ours) in {b.order for b in kept}
+    assert not ours or set(kept) & set(ours)
+    if isinstance(request, OneBackup):
+        assert {b.name for b in dropped} == {request.name}
+    else:
+        assert not ours or max(b.order for b in ours) in {b.order for b in kept}
     if isinstance(request, Retain):
         assert len([b for b in kept if b in ours]) >= min(request.count, len(ours))
-
-
-def check_wal_law(decision: Decision, segments: list[tuple[int, int]]) -> None:
-    horizon = wal_horizon(decision, ())
-    for number, timeline in segments:
-        if judge_wal(key(number, timeline), horizon) is not WalVerdict.KEEP:
-            place = wal_order(str(SegmentName(timeline, number, SIZE)))
-            assert all(verdict.backup.start > place for verdict in decision.keep)
 
 
 @given(st.sampled_from([1 << 20, 1 << 24, 1 << 27, 1 << 30]), st.integers(0, 1 << 33), st.integers(0, 1 << 33))

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.repo.drawn import manifests, one_manifest
 from tests.repo.stored import packed
-from wal_e.codec.compress import compress, decompress
+from wal_e.codec.compress import compress, decompress, leading_frames
 from wal_e.errors import Corrupt
 from wal_e.repo.filelist import safe_path
-from wal_e.repo.manifest import Manifest, decode_manifest, decode_summary, encode_manifest
+from wal_e.repo.manifest import Manifest, decode_manifest, decode_packs, decode_summary, encode_manifest
 
 STORED = encode_manifest(one_manifest())
 DOCUMENT = json.loads(decompress(STORED, limit=1 << 20))
@@ -55,6 +55,35 @@ def test_round_trip(manifest: Manifest) -> None:
     stored = encode_manifest(manifest)
     assert read_all(stored) == manifest
     assert decode_summary(stored) == manifest.summary
+
+
+@given(manifests, st.integers(1, 300))
+def test_the_packs_are_read_without_the_list_of_files(manifest: Manifest, size: int) -> None:
+    """H41: deciding about an archive of a million files reads none of them."""
+    stored = encode_manifest(manifest)
+    needed = len(stored) - len(leading_frames(stored, 2)[1])
+    taken = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal taken
+        for at in range(0, len(stored), size):
+            taken += size
+            yield stored[at : at + size]
+
+    assert decode_packs(chunks()) == manifest.packs
+    assert taken < needed + size
+
+
+def test_packs_of_a_damaged_beginning_are_corrupt() -> None:
+    begin = len(STORED) - len(leading_frames(STORED, 2)[1])
+    for length in range(begin):
+        with pytest.raises(Corrupt):
+            decode_packs([STORED[:length]])
+    for bit in range(begin * 8):
+        damaged = bytearray(STORED)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with suppress(Corrupt):
+            assert decode_packs([bytes(damaged)]) == one_manifest().packs
 
 
 @given(manifests, st.integers(0, 1 << 20))

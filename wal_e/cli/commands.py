@@ -255,6 +255,12 @@ COMMANDS: Final = (
                 f"{_DELETE}:retain",
                 (Argument(("NUM",), "how many backups stay", parse_count(1)),),
             ),
+            Command(
+                "backup",
+                "delete one backup; what other backups need of it stays",
+                f"{_DELETE}:backup",
+                (Argument(("NAME",), "the backup's name"),),
+            ),
             Command("old-versions", "delete what the layouts of very early WAL-E left", f"{_DELETE}:old_versions"),
             Command("everything", "delete the whole archive", f"{_DELETE}:everything"),
         ),

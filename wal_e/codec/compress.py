@@ -89,6 +89,17 @@ def first_frame(head: bytes) -> bytes | None:
     return content if frame.eof else None
 
 
+def first_contents(chunks: Iterable[bytes], count: int) -> bytes:
+    """The contents of the first `count` frames of an object, of which no more chunks are taken than they need."""
+    frames = _Frames()
+    contents: list[bytes] = []
+    for chunk in chunks:
+        contents += frames.feed(memoryview(chunk), count)
+        if frames.complete >= count:
+            return b"".join(contents)
+    raise Corrupt("compressed data ends in the middle of a frame")
+
+
 def leading_frames(data: bytes, count: int) -> tuple[bytes, bytes]:
     """The contents of the first `count` frames together, and the bytes behind them; `Corrupt` where they are fewer."""
     contents, at = [], 0
@@ -125,7 +136,7 @@ class StreamCompressor:
 
 class _Frames:
     """
-    Decodes frames one after the other, from pieces of input.
+    Decodes frames one after the other, from pieces of input; with `count` only until so many are `complete`.
 
     The input is taken in small slices because zstd gives all the output of a slice at once, up to 32 KiB for each
     byte of it: 64 MiB here. Slices of 2 KiB still decompress at more than 1 GB/s.
@@ -134,14 +145,14 @@ class _Frames:
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor()
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._complete = 0
+        self.complete = 0
 
-    def feed(self, chunk: memoryview) -> Iterator[bytes]:
+    def feed(self, chunk: memoryview, count: int | None = None) -> Iterator[bytes]:
         for start in range(0, len(chunk), _SLICE):
-            yield from self._feed_slice(bytes(chunk[start : start + _SLICE]))
+            yield from self._feed_slice(bytes(chunk[start : start + _SLICE]), count)
 
-    def _feed_slice(self, data: bytes) -> Iterator[bytes]:
-        while data:
+    def _feed_slice(self, data: bytes, count: int | None) -> Iterator[bytes]:
+        while data and self.complete != count:
             if self._frame is None:
                 self._frame = self._decompressor.decompressobj()
             try:
@@ -152,12 +163,12 @@ class _Frames:
             if self._frame.eof:
                 data = self._frame.unused_data
                 self._frame = None
-                self._complete += 1
+                self.complete += 1
             if content:
                 yield content
 
     def finish(self) -> None:
-        if self._frame is not None or not self._complete:
+        if self._frame is not None or not self.complete:
             raise Corrupt("compressed data ends in the middle of a frame")
 
 

@@ -1,15 +1,13 @@
 """
-Which base backups stay, which go, and which WAL and packs nothing needs any more. Pure: no store, no clock.
+Which base backups stay, which go, and which packs nothing needs any more. Pure: no store, no clock.
 
 The order of backups is that of their completion, never of their names (H27). Everything is worked out from what
-is kept: WAL goes only below the lowest start of any kept backup, on whatever timeline, and a pack only when no
-kept manifest refers to it (H26). Where something cannot be told for certain, it stays.
+is kept: a pack goes only when no kept manifest refers to it, in whosever directory it lies (H26). Where something
+cannot be told for certain, it stays. The WAL is `needed_wal`'s business.
 """
 
-import enum
-import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,8 +19,6 @@ from wal_e.repo.manifest import Summary
 
 DEFAULT_GRACE: Final = timedelta(hours=24)
 OLD_VERSIONS: Final = tuple(f"{kind}_{version:03d}/" for version in range(5) for kind in ("basebackups", "wal"))
-_WALG_DELTA_MAP = re.compile(rf"{layout.WAL_PREFIX}([0-9A-F]{{24}})_delta(\.[a-z0-9]+)?", re.ASCII)
-_WALG_METADATA = re.compile(rf"{layout.WAL_PREFIX}([0-9A-F]{{23,24}})\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,13 @@ class Retain:
 
 
 @dataclass(frozen=True, slots=True)
+class OneBackup:
+    """Drop this backup, and no other."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Everything:
     """Drop the whole archive."""
 
@@ -49,7 +52,10 @@ class OldVersions:
     """Drop what the layouts 000 to 004 of early WAL-E left."""
 
 
-Request = Before | Retain | Everything | OldVersions
+Selection = Before | Retain | OneBackup
+"""The requests that choose among the backups."""
+
+Request = Selection | Everything | OldVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Directory:
     """
     The objects of one backup: the key that commits it and whether it is there, the others, and the newest's time.
 
-    `start` is where its WAL begins, as far as its name tells.
+    `timeline` and `start` are where its WAL begins, as far as its name tells.
     """
 
     name: str
@@ -108,25 +114,23 @@ class Directory:
     keys: tuple[str, ...]
     newest: datetime
     start: int
+    timeline: int
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Keys that may go, in no order, and the unfinished backups that are too young to be swept."""
+    """
+    Keys that may go, in no order, and the unfinished backups: those of which something goes, and the young ones.
+
+    `still_needed` are packs outside of kept backups' directories that kept backups refer to; `waiting` are packs that
+    nothing refers to, unless one of the unfinished backups does.
+    """
 
     keys: tuple[str, ...] = ()
     swept: tuple[Directory, ...] = ()
     underway: tuple[Directory, ...] = ()
-    still_needed: tuple[str, ...] = field(default=())
-
-
-class WalVerdict(enum.Enum):
-    """What becomes of one object under `wal_005/`."""
-
-    KEEP = enum.auto()
-    DROP_SEGMENT = enum.auto()
-    DROP_LABEL = enum.auto()
-    UNEXPECTED = enum.auto()
+    still_needed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
 
 def wal_order(segment: str) -> int:
@@ -152,6 +156,12 @@ def held(summary: Summary) -> Held:
     )
 
 
+def held_unread(directory: Directory) -> Held:
+    """One of our backups whose manifest cannot be read: what its name and its objects tell."""
+    segment = layout.parse_backup_name(directory.name).segment
+    return Held(directory.commit_key, directory.name, directory.newest, 0, segment, directory.start)
+
+
 def held_legacy(backup: LegacyBackup) -> Held:
     """A backup of WAL-E's or WAL-G's; where its start is uncertain, the lowest that it can be."""
     return Held(
@@ -171,38 +181,49 @@ def legacy_start(backup: LegacyBackup) -> int:
     return start if backup.start_certain else start >> 32 << 32
 
 
-def decide(request: Before | Retain, backups: Sequence[Held], system_identifier: int | None) -> Decision:
+def decide(request: Selection, backups: Sequence[Held], system_identifier: int | None) -> Decision:
     """
     Sorts the backups into those to keep and those to drop, each with its reason.
 
-    Backups of a cluster other than `system_identifier` (None: that of the newest backup) are kept. The newest
-    backup is always kept. `NoSuchBackup` where the request names a backup that is not there, `UsageError` where it
-    makes no sense, `ArchiveError` where it would leave no backup at all.
+    Backups of a cluster other than `system_identifier` (None: that of the newest backup) are kept, and so is the
+    newest backup, unless it is the one that the request names. `NoSuchBackup` where the request names a backup that is
+    not there, `UsageError` where it makes no sense, `ArchiveError` where it would leave no backup at all, or where a
+    kept one is a delta of the one named.
     """
     ordered = sorted(backups, key=lambda backup: (backup.order, backup.commit_key))
     ours = _of_cluster(ordered, system_identifier)
-    if isinstance(request, Retain):
-        reasons, why_dropped, horizon = _keep_newest(request.count, ours)
-    else:
-        reasons, why_dropped, horizon = _keep_from(request.name, ours)
+    reasons, why_dropped, horizon = _choose(request, ours)
     if ours and not reasons:
         raise ArchiveError(
             "this would delete every base backup",
             detail=f"All {len(ours)} backups fall under the request.",
-            hint='Name an older place, or run "wal-e delete --confirm everything" if that is what you want.',
+            hint='Take another backup first, or name an older one; "wal-e delete --confirm everything" deletes all.',
         )
-    if ours:
+    if ours and not isinstance(request, OneBackup):
         reasons.setdefault(ours[-1].commit_key, "it is the newest backup")
     local = {backup.commit_key for backup in ours}
     reasons.update(
         {key: "it belongs to another cluster" for key in (backup.commit_key for backup in ordered) if key not in local}
     )
     _keep_parents(reasons, ordered)
+    if isinstance(request, OneBackup):
+        _refuse_kept(request.name, ours, reasons)
     return Decision(
         tuple(Verdict(backup, reasons[backup.commit_key]) for backup in ordered if backup.commit_key in reasons),
         tuple(Verdict(backup, why_dropped) for backup in ordered if backup.commit_key not in reasons),
         horizon,
     )
+
+
+def _choose(request: Selection, ours: Sequence[Held]) -> tuple[dict[str, str], str, int | None]:
+    """Why the request keeps what it keeps, by commit key; why it drops the others; and the bound that it sets."""
+    match request:
+        case Retain(count):
+            return _keep_newest(count, ours)
+        case Before(name):
+            return _keep_from(name, ours)
+        case OneBackup(name):
+            return _keep_others(name, ours)
 
 
 def _of_cluster(ordered: Sequence[Held], system_identifier: int | None) -> list[Held]:
@@ -215,11 +236,7 @@ def _of_cluster(ordered: Sequence[Held], system_identifier: int | None) -> list[
 
 def _keep_from(name: str, ours: Sequence[Held]) -> tuple[dict[str, str], str, int | None]:
     if name.startswith("base_"):
-        named = [backup for backup in ours if backup.name == name]
-        if not named:
-            raise NoSuchBackup(
-                f'there is no backup "{name}"', hint='Run "wal-e backup-list" to see which backups there are.'
-            )
+        named = _named(name, ours)
         bound = named[0].order
         kept = {
             backup.commit_key: "it is the one named" if backup in named else f"it completed no earlier than {name}"
@@ -231,6 +248,38 @@ def _keep_from(name: str, ours: Sequence[Held]) -> tuple[dict[str, str], str, in
     place = wal_order(segment)
     kept = {backup.commit_key: f"its WAL begins at or after {segment}" for backup in ours if backup.start >= place}
     return kept, f"its WAL begins before {segment}", place
+
+
+def _keep_others(name: str, ours: Sequence[Held]) -> tuple[dict[str, str], str, int | None]:
+    named = _named(name, ours)
+    others = [backup for backup in ours if backup not in named]
+    # What another program left may be of no use to this one, so it is not what makes one of ours dispensable.
+    if any(_is_own(backup) for backup in named):
+        others = others if any(_is_own(backup) for backup in others) else []
+    return {backup.commit_key: "it is not the one named" for backup in others}, "it is the one named", None
+
+
+def _is_own(backup: Held) -> bool:
+    return backup.commit_key.startswith(layout.BACKUP_PREFIX)
+
+
+def _named(name: str, ours: Sequence[Held]) -> list[Held]:
+    named = [backup for backup in ours if backup.name == name]
+    if not named:
+        raise NoSuchBackup(
+            f'there is no backup "{name}"', hint='Run "wal-e backup-list" to see which backups there are.'
+        )
+    return named
+
+
+def _refuse_kept(name: str, ours: Sequence[Held], reasons: Mapping[str, str]) -> None:
+    for backup in _named(name, ours):
+        if backup.commit_key in reasons:
+            raise ArchiveError(
+                f'"{name}" cannot be deleted alone',
+                detail=f"It has to stay, for {reasons[backup.commit_key]}.",
+                hint="Delete the deltas first, the newest first.",
+            )
 
 
 def named_segment(name: str) -> str:
@@ -274,56 +323,33 @@ def _keep_parents(reasons: dict[str, str], ordered: Sequence[Held]) -> None:
 
 
 def sweep(
-    directories: Iterable[Directory], dropped: Collection[str], needed: Collection[str], now: datetime, grace: timedelta
+    directories: Sequence[Directory], dropped: Collection[str], needed: Collection[str], now: datetime, grace: timedelta
 ) -> Sweep:
     """
     What can go from backups' directories, apart from the keys that commit them.
 
     `dropped` are the commit keys of backups that go, `needed` the packs that kept manifests refer to. A directory
-    without a commit key is a backup that is still being made or that never finished: it is left alone, whoever
-    makes it, until its newest object is older than `grace` (H25).
+    without a commit key is a backup that is still being made or that never finished, or it holds what deleted backups
+    left to others. It is left alone, whoever makes it, until its newest object is older than `grace`, and as long as
+    there is such a one, no pack goes anywhere: it may refer to the packs of a backup that is deleted now (H25).
     """
+    open_ones = [d for d in directories if not d.committed and any(key not in needed for key in d.keys)]
+    underway = [directory for directory in open_ones if now - directory.newest <= grace]
+    waits = any(directory.commit_key.startswith(layout.BACKUP_PREFIX) for directory in underway)
     keys: list[str] = []
     still: list[str] = []
-    swept: list[Directory] = []
-    underway: list[Directory] = []
+    waiting: list[str] = []
     for directory in directories:
-        if not directory.committed and now - directory.newest <= grace:
-            underway.append(directory)
-        elif not directory.committed or directory.commit_key in dropped:
-            still += (key for key in directory.keys if key in needed)
-            keys += (key for key in directory.keys if key not in needed)
-            swept += [] if directory.committed else [directory]
-    return Sweep(tuple(keys), tuple(swept), tuple(underway), tuple(still))
+        if directory in underway or (directory.committed and directory.commit_key not in dropped):
+            continue
+        for key in directory.keys:
+            chosen = still if key in needed else waiting if waits and _is_pack(key) else keys
+            chosen.append(key)
+    going = set(keys)
+    swept = (d for d in open_ones if d not in underway and not going.isdisjoint(d.keys))
+    return Sweep(tuple(keys), tuple(swept), tuple(underway), tuple(still), tuple(waiting))
 
 
-def wal_horizon(decision: Decision, underway: Iterable[Directory]) -> int | None:
-    """The place below which no WAL is needed, or None (nothing may go) where no backup is kept."""
-    if not decision.keep:
-        return None
-    starts = [verdict.backup.start for verdict in decision.keep]
-    starts += (directory.start for directory in underway)
-    if decision.horizon is not None:
-        starts.append(decision.horizon)
-    return min(starts)
-
-
-def judge_wal(key: str, horizon: int | None) -> WalVerdict:
-    """
-    What becomes of an object under `wal_005/`: what lies below the horizon goes, histories never do.
-
-    WAL-G's delta maps and metadata, which cover up to 16 segments, go when the last of those goes.
-    """
-    stored = layout.parse_wal_key(key)
-    if stored is not None:
-        if is_history(stored.name):
-            return WalVerdict.KEEP
-        place = wal_order(stored.name)
-    elif match := _WALG_DELTA_MAP.fullmatch(key) or _WALG_METADATA.fullmatch(key):
-        place = wal_order(match[1][:23] + "F")
-    else:
-        return WalVerdict.UNEXPECTED
-    if horizon is None or place >= horizon:
-        return WalVerdict.KEEP
-    is_label = stored is not None and stored.name.endswith(".backup")
-    return WalVerdict.DROP_LABEL if is_label else WalVerdict.DROP_SEGMENT
+def _is_pack(key: str) -> bool:
+    parsed = layout.parse_backup_key(key)
+    return parsed is not None and parsed.pack is not None

@@ -13,7 +13,15 @@ from typing import Final
 
 from wal_e.errors import NoSuchBackup, NotFound, ShortRead
 from wal_e.repo.layout import BACKUP_PREFIX, PACK, backup_prefix, manifest_key
-from wal_e.repo.manifest import Manifest, PackRef, Summary, decode_manifest, decode_summary, encode_manifest
+from wal_e.repo.manifest import (
+    Manifest,
+    PackRef,
+    Summary,
+    decode_manifest,
+    decode_packs,
+    decode_summary,
+    encode_manifest,
+)
 from wal_e.store.api import Body, Store, read_object
 from wal_e.units import KIB
 
@@ -64,6 +72,18 @@ def load_manifest(store: Store, name: str) -> Manifest:
     """The whole manifest of one backup; `NoSuchBackup` when there is none, `Corrupt` when it is damaged."""
     try:
         return decode_manifest(read_object(store, manifest_key(name)))
+    except NotFound:
+        raise _no_such_backup(name) from None
+
+
+def load_packs(store: Store, name: str) -> tuple[PackRef, ...]:
+    """
+    The packs that a backup needs, its own and others'; errors are those of `load_manifest`.
+
+    The list of files, which may be a million of them, is not even fetched.
+    """
+    try:
+        return decode_packs(store.get(manifest_key(name)))
     except NotFound:
         raise _no_such_backup(name) from None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from wal_e.codec.compress import compress, first_frame, leading_frames
+from wal_e.codec.compress import compress, first_contents, first_frame, leading_frames
 from wal_e.errors import Corrupt, UsageError
 from wal_e.pg.wal import Lsn, SegmentName, segments_between
 from wal_e.repo.filelist import FileRecord, StoredFiles, encode_files, safe_path
@@ -238,9 +238,7 @@ def decode_manifest(stored: bytes) -> Manifest:
     try:
         document = json.loads(text + b"}")
         summary = _decode_head(document)
-        packs = tuple(PackRef(str(p["key"]), *(int(p[name]) for name in _COUNTS)) for p in document["packs"])
-        if any(pack.blocks < 1 for pack in packs):
-            raise Corrupt("a manifest names a pack without blocks")
+        packs = _decode_packs(document)
         user, group = document["owner"]
         source = document.get("source")
         return Manifest(
@@ -257,6 +255,23 @@ def decode_manifest(stored: bytes) -> Manifest:
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         raise Corrupt("a manifest does not parse") from None
+
+
+def decode_packs(chunks: Iterable[bytes]) -> tuple[PackRef, ...]:
+    """The packs in a stored manifest that arrives in chunks; takes no more of them than it needs."""
+    try:
+        document = json.loads(first_contents(chunks, 2) + b"}")
+        _decode_head(document)
+        return _decode_packs(document)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise Corrupt("a manifest does not parse") from None
+
+
+def _decode_packs(document: Any) -> tuple[PackRef, ...]:
+    packs = tuple(PackRef(str(p["key"]), *(int(p[name]) for name in _COUNTS)) for p in document["packs"])
+    if any(pack.blocks < 1 for pack in packs):
+        raise Corrupt("a manifest names a pack without blocks")
+    return packs
 
 
 def _decode_source(document: Mapping[str, Any]) -> Source:
