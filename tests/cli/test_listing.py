@@ -1,5 +1,6 @@
 """The list of backups, byte for byte."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,11 +65,49 @@ def test_the_plain_list(wal_e: Shell, times: tuple[str, str]) -> None:
 
 
 def test_the_detailed_list(wal_e: Shell, times: tuple[str, str]) -> None:
+    """The original's columns stand first, in its order, and ours behind them."""
+    own = "added_bytes\tshared_bytes\tduration_seconds\tchecksum_failures\tpg_version"
     assert wal_e("--terse", "backup-list", "--detail")[1] == (
-        HEADER
-        + f"{FIRST}\t{times[0]}\t9000\t000000010000000000000002\t00000040\t000000010000000000000002\t00000336\r\n"
-        + f"{SECOND}\t{times[1]}\t5000\t000000010000000000000004\t00000040\t000000010000000000000005\t16777216\r\n"
+        HEADER.replace("\r\n", f"\t{own}\r\n")
+        + f"{FIRST}\t{times[0]}\t9000\t000000010000000000000002\t00000040\t000000010000000000000002\t00000336"
+        + "\t1\t0\t1800.0\t0\t15.20\r\n"
+        + f"{SECOND}\t{times[1]}\t5000\t000000010000000000000004\t00000040\t000000010000000000000005\t16777216"
+        + "\t1\t0\t1800.0\t0\t15.20\r\n"
     )
+
+
+def test_the_list_as_json(wal_e: Shell, times: tuple[str, str], archive: Path) -> None:
+    (archive / manifest_key(SECOND)).write_bytes(b"damaged")
+    old = "base_000000010000000000000001_00000040"
+    sentinel = archive / f"basebackups_005/{old}_backup_stop_sentinel.json"
+    sentinel.parent.mkdir()
+    sentinel.write_text(json.dumps({"wal_segment_backup_stop": "000000010000000000000001", "expanded_size_bytes": 7}))
+    code, out, _err = wal_e("backup-list", "--json")
+    legacy, first, second = json.loads(out)
+    assert code == 0
+    assert first == {
+        "name": FIRST,
+        "last_modified": times[0],
+        "legacy": False,
+        "readable": True,
+        "expanded_size_bytes": 9000,
+        "wal_segment_backup_start": "000000010000000000000002",
+        "wal_segment_offset_backup_start": "00000040",
+        "wal_segment_backup_stop": "000000010000000000000002",
+        "wal_segment_offset_backup_stop": "00000336",
+        "start_time": "2026-01-01T09:00:00.000000Z",
+        "stop_time": "2026-01-01T09:30:00.000000Z",
+        "parent": None,
+        "added_bytes": 1,
+        "shared_bytes": 0,
+        "duration_seconds": 1800.0,
+        "checksum_failures": 0,
+        "pg_version": "15.20",
+    }
+    assert (legacy["legacy"], legacy["expanded_size_bytes"], legacy["added_bytes"]) == (True, 7, None)
+    assert (second["readable"], second["expanded_size_bytes"], second["pg_version"]) == (False, None, None)
+    assert second.keys() == first.keys() == legacy.keys()
+    assert json.loads(wal_e("backup-list", "--json", FIRST)[1]) == [first]
 
 
 @pytest.mark.usefixtures("times")

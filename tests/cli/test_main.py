@@ -127,10 +127,12 @@ def test_backups_of_the_original_are_listed(wal_e: Shell, archive: Path) -> None
         name = f"base_00000001000000000000000{number + 2}_00000040"
         store.put(f"basebackups_005/{name}_backup_stop_sentinel.json", Body.of(json.dumps(sentinel).encode()))
     _code, out, _err = wal_e("backup-list", "--detail")
-    first, second = (line.split("\t") for line in out.removeprefix(HEADER).split("\r\n")[:2])
+    header, first, second = (line.split("\t") for line in out.split("\r\n")[:3])
+    assert header[:7] == HEADER.strip().split("\t")
     assert first[0] == "base_000000010000000000000002_00000040"
     assert first[1].endswith("Z")
-    assert first[2:] == ["12345", "000000010000000000000002", "00000040", "000000010000000000000003", "00000080"]
+    assert first[2:7] == ["12345", "000000010000000000000002", "00000040", "000000010000000000000003", "00000080"]
+    assert first[7:] == second[7:] == [""] * 5
     assert second[2] == second[5] == second[6] == "timeout"
     _code, out, _err = wal_e("backup-list")
     assert [line.split("\t")[2] for line in out.removeprefix(HEADER).splitlines()] == ["", ""]

@@ -174,8 +174,22 @@ COMMANDS: Final = (
         "list the base backups",
         "wal_e.cli.listing:run",
         (
-            Argument(("--detail",), "look into each backup for its size and where it stops", switch=True),
+            Argument(
+                ("--detail",),
+                "look into each backup: size, where it stops, bytes added and shared, duration, checksum failures",
+                switch=True,
+            ),
+            Argument(("--json",), "as JSON, with all details", switch=True),
             Argument(("QUERY",), "a backup's name, or LATEST: only this one", optional=True),
+        ),
+    ),
+    Command(
+        "backup-show",
+        "show everything about one base backup: WAL, times, sizes, packs, tablespaces, checksum failures",
+        "wal_e.cli.backup_show:run",
+        (
+            Argument(("--json",), "as JSON", switch=True),
+            Argument(("NAME",), "the backup's name, or LATEST"),
         ),
     ),
     Command(

@@ -1,4 +1,4 @@
-"""`backup-list`: our backups and those that WAL-E 1.x or WAL-G left, in the original's columns."""
+"""`backup-list`: our backups and those that WAL-E 1.x or WAL-G left, in the original's columns; ours stand behind."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from wal_e.cli.context import Context
 from wal_e.cli.log import MAIN
-from wal_e.cli.render import tsv, write_out
+from wal_e.cli.render import LIST_COLUMNS, tsv, write_out
 from wal_e.errors import Corrupt, NoSuchBackup, NotFound
 from wal_e.events import Level, Message, Sink
 from wal_e.legacy.catalogue import LegacyBackup, list_legacy, sentinel_key
@@ -20,14 +20,16 @@ from wal_e.store.api import Store, read_object
 from wal_e.units import format_timestamp
 
 LATEST: Final = "LATEST"
-UNKNOWN: Final = ("", "", "")
-FAILED: Final = ("timeout", "timeout", "timeout")
+DETAIL_COLUMNS: Final = ("added_bytes", "shared_bytes", "duration_seconds", "checksum_failures", "pg_version")
+"""What --detail appends to the original's columns: scripts count those from the left."""
+FAILED: Final = "timeout"
 """What the original prints where a backup's details cannot be had, whatever the reason."""
+_MINORS: Final = 10000
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line: name, time, where the backup starts, and the size and stop position that --detail adds."""
+    """One line without details: name, time, and where the backup starts."""
 
     name: str
     last_modified: datetime
@@ -35,24 +37,89 @@ class Listed:
     offset: str
     legacy: bool = False
 
-    def row(self, detail: tuple[str, str, str]) -> tuple[str, ...]:
-        """The line's fields; `detail` is size, segment and offset of the stop."""
-        size, stop_segment, stop_offset = detail
-        when = format_timestamp(self.last_modified)
-        return (self.name, when, size, self.segment, self.offset, stop_segment, stop_offset)
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What only a look into the backup tells; of a backup of WAL-E's or WAL-G's some fields, and no summary."""
+
+    size: str = ""
+    stop_segment: str = ""
+    stop_offset: str = ""
+    summary: Summary | None = None
+
+
+UNKNOWN: Final = Details()
+NOT_TO_BE_HAD: Final = Details(FAILED, FAILED, FAILED)
 
 
 def run(context: Context) -> int:
     """Prints the list; with a query that fits no backup it is an error."""
     arguments = context.arguments
     with context.store() as store:
-        listed = list(_chosen(store, arguments.QUERY, context.emit))
-        details = (_detail(store, one, context.emit) if arguments.detail else UNKNOWN for one in listed)
-        write_out(tsv(one.row(detail) for one, detail in zip(listed, details, strict=True)))
+        listed = list(choose(store, arguments.QUERY, context.emit))
+        looked = arguments.detail or arguments.json
+        found = [(one, _details(store, one, context.emit) if looked else UNKNOWN) for one in listed]
+    if arguments.json:
+        write_out(json.dumps([_document(one, details) for one, details in found], indent=2) + "\n")
+    elif arguments.detail:
+        rows = ((*_row(one, details), *_own_cells(details.summary)) for one, details in found)
+        write_out(tsv(rows, (*LIST_COLUMNS, *DETAIL_COLUMNS)))
+    else:
+        write_out(tsv(_row(one, details) for one, details in found))
     return 0
 
 
-def _chosen(store: Store, query: str | None, emit: Sink) -> Iterable[Listed]:
+def format_version(number: int) -> str:
+    """A `server_version_num` as people write it; of an offline backup only the major version is known."""
+    major, minor = divmod(number, _MINORS)
+    return f"{major}.{minor}" if minor else str(major)
+
+
+def _row(one: Listed, details: Details) -> tuple[str, ...]:
+    when = format_timestamp(one.last_modified)
+    return (one.name, when, details.size, one.segment, one.offset, details.stop_segment, details.stop_offset)
+
+
+def _own_cells(summary: Summary | None) -> tuple[str, ...]:
+    if summary is None:
+        return ("",) * len(DETAIL_COLUMNS)
+    return tuple(str(value) for value in _own_values(summary).values())
+
+
+def _own_values(summary: Summary) -> dict[str, Any]:
+    values = (
+        summary.stored,
+        summary.shared,
+        round((summary.stop_time - summary.start_time).total_seconds(), 3),
+        summary.checksum_failures,
+        format_version(summary.pg_version),
+    )
+    return dict(zip(DETAIL_COLUMNS, values, strict=True))
+
+
+def _document(one: Listed, details: Details) -> dict[str, Any]:
+    """One backup for programs: what cannot be had is null, and sizes are numbers."""
+    summary = details.summary
+    known = details not in {UNKNOWN, NOT_TO_BE_HAD}
+    return {
+        "name": one.name,
+        "last_modified": format_timestamp(one.last_modified),
+        "legacy": one.legacy,
+        "readable": known,
+        "expanded_size_bytes": int(details.size) if details.size.isdecimal() else None,
+        "wal_segment_backup_start": one.segment,
+        "wal_segment_offset_backup_start": one.offset,
+        "wal_segment_backup_stop": (details.stop_segment or None) if known else None,
+        "wal_segment_offset_backup_stop": (details.stop_offset or None) if known else None,
+        "start_time": format_timestamp(summary.start_time) if summary else None,
+        "stop_time": format_timestamp(summary.stop_time) if summary else None,
+        "parent": summary.parent if summary else None,
+        **(_own_values(summary) if summary else dict.fromkeys(DETAIL_COLUMNS)),
+    }
+
+
+def choose(store: Store, query: str | None, emit: Sink) -> Iterable[Listed]:
+    """The backups that fit a query: a name, LATEST, or None for all; `NoSuchBackup` where none does."""
     every = sorted(_all(store), key=lambda one: (one.name, one.legacy))
     if query is None:
         return every
@@ -94,30 +161,30 @@ def _summary(store: Store, name: str, emit: Sink) -> Summary | None:
         return None
 
 
-def _detail(store: Store, one: Listed, emit: Sink) -> tuple[str, str, str]:
+def _details(store: Store, one: Listed, emit: Sink) -> Details:
     if one.legacy:
-        return _legacy_detail(store, one.name, emit)
+        return _legacy_details(store, one.name, emit)
     summary = _summary(store, one.name, emit)
     if summary is None:
-        return FAILED
+        return NOT_TO_BE_HAD
     last = max(summary.start_lsn, summary.stop_lsn - 1)
     segment = SegmentName.containing(summary.timeline, last, summary.segment_size)
-    return str(summary.size), str(segment), f"{summary.stop_lsn - segment.start:08d}"
+    return Details(str(summary.size), str(segment), f"{summary.stop_lsn - segment.start:08d}", summary)
 
 
-def _legacy_detail(store: Store, name: str, emit: Sink) -> tuple[str, str, str]:
+def _legacy_details(store: Store, name: str, emit: Sink) -> Details:
     """What a sentinel of WAL-E's tells; WAL-G's has other fields, of which only the size is among ours."""
     try:
         sentinel: Any = json.loads(read_object(store, sentinel_key(name)))
     except (ValueError, NotFound) as error:
         emit(_damaged(name, str(error)))
-        return FAILED
+        return NOT_TO_BE_HAD
     if not isinstance(sentinel, dict):
         emit(_damaged(name, "its sentinel is not a JSON object"))
-        return FAILED
+        return NOT_TO_BE_HAD
     size = sentinel.get("expanded_size_bytes", sentinel.get("UncompressedSize", ""))
     segment = sentinel.get("wal_segment_backup_stop", "")
-    return str(size), str(segment), str(sentinel.get("wal_segment_offset_backup_stop", ""))
+    return Details(str(size), str(segment), str(sentinel.get("wal_segment_offset_backup_stop", "")))
 
 
 def _damaged(name: str, why: str) -> Message:

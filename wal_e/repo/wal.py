@@ -123,6 +123,15 @@ def list_wal(store: Store, after: str = "") -> Iterator[WalObject]:
     return _list_after(store, wal_key(after) if after else "")
 
 
+def list_segments(store: Store, first: str, last: str) -> Iterator[str]:
+    """Yields the names of the segments in our form from `first` to `last`, both of one timeline, both included."""
+    for entry in _list_after(store, wal_key(first, "")):
+        if entry.name[:24] > last:
+            return
+        if entry.readable and is_segment(entry.name):
+            yield entry.name
+
+
 def read_header(store: Store, name: str) -> SegmentHeader:
     """The header of a stored segment; only its beginning is fetched."""
     first = b""
