@@ -20,15 +20,15 @@ _TABLES = (
         "CREATE TABLE words AS SELECT i, translate(substr(md5(i::text), 1, 3 + i % 8), '0123456789', 'ghijklmnop')"
         " AS word FROM generate_series(0, 3999) i"
     ),
-    "CREATE TABLE corpus (body text)",
+    "CREATE TABLE corpus (body bytea)",
     "ALTER TABLE corpus ALTER COLUMN body SET STORAGE EXTERNAL",
     (
-        "INSERT INTO corpus SELECT string_agg(word, ' ') FROM (SELECT (random() ^ 3 * 3999)::int AS i"
-        " FROM generate_series(1, 2000000)) AS chosen JOIN words USING (i)"
+        "INSERT INTO corpus SELECT convert_to(string_agg(word, ' ' ORDER BY random()), 'UTF8') FROM words JOIN"
+        " (SELECT (random() ^ 3 * 3999)::int AS i FROM generate_series(1, 2000000)) AS chosen USING (i)"
     ),
     (
         "CREATE TABLE prose AS SELECT i AS id, now() - i * interval '1 minute' AS at,"
-        " substr(corpus.body, (random() * 10000000)::int, 100 + i % 300) AS body"
+        " convert_from(substr(corpus.body, 1 + (random() * 10000000)::int, 100 + i % 300), 'UTF8') AS body"
         " FROM generate_series(1, {rows} / 4) i, corpus"
     ),
     (
