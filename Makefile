@@ -19,11 +19,11 @@ STORE ?= file
 
 help:
 	@echo 'make install   .venv with wal-e and the developer tools'
-	@echo 'make lab       PostgreSQL 10 to 18, Swift and Keystone for tests, demo and bench'
+	@echo 'make lab       PostgreSQL 10 to 18, Swift, Keystone, SeaweedFS and Azurite for tests, demo and bench'
 	@echo 'make check     format, lint, types, layers, reference, fast tests'
 	@echo 'make test      all of that, and every test against real servers'
-	@echo 'make demo      the whole story on a local folder; STORE=swift: on a real Swift'
-	@echo 'make bench     the benchmarks; BENCH_ARGS="base wal-push wal-fetch recovery agent": only those'
+	@echo 'make demo      the whole story on a local folder; STORE=swift|s3|gcs|azure: on such a store'
+	@echo 'make bench     the benchmarks; BENCH_ARGS="base wal-push wal-fetch recovery agent stores": only those'
 	@echo 'make docs      write docs/reference.md anew'
 	@echo 'make clean     remove all that these commands made'
 

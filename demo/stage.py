@@ -1,4 +1,4 @@
-"""Where the story plays: a scratch directory, an archive in it or in Swift, and a shell that shows what it runs."""
+"""Where the story plays: a scratch directory, an archive in it or in a store, and a shell that shows what it runs."""
 
 import os
 import subprocess
@@ -12,15 +12,20 @@ from pathlib import Path
 
 import psycopg
 
-from lab import majors
+from lab import azurite, gcs, majors, seaweed
 from lab.account import clean_environment, give_to_server, identity, server_account
+from lab.azurite import AzuriteNode
+from lab.bucket import BucketInfo, BucketServer
 from lab.cloud import Cloud
 from lab.command import wal_e_command
+from lab.gcs import GoogleNode
 from lab.place import LabError, remove_tree
 from lab.postgres import Postgres, scratch_directory
+from lab.seaweed import SeaweedNode
 
 MAJOR = majors.DEBIAN_MAJOR
 WIDTH = 110
+SECRET_WORDS = ("PASSWORD", "SECRET", "ACCESS_KEY")
 
 
 class DemoError(Exception):
@@ -107,7 +112,7 @@ class Stage:
 
 @contextmanager
 def open_stage(store: str) -> Iterator[Stage]:
-    """Set everything up for `file` or `swift`, and take it all away again, whatever happens meanwhile."""
+    """Set everything up for one of `STORES`, and take it all away again, whatever happens meanwhile."""
     with ExitStack() as stack:
         directory = scratch_directory("demo-")
         stack.callback(remove_tree, directory)
@@ -131,20 +136,53 @@ def _swift(stage: Stage) -> None:
     stage.stack.push(cloud)  # before the start, which may be interrupted half-way
     info = cloud.start()
     container = info.create_container("database-backups")
-    login = {"WALE_SWIFT_PREFIX": f"swift://{container}/main"} | info.environment()
+    _envdir(stage, {"WALE_SWIFT_PREFIX": f"swift://{container}/main"} | info.environment())
+
+
+def _s3(stage: Stage) -> None:
+    stage.scene("The archive is a bucket of S3")
+    stage.tell("A real SeaweedFS starts on this machine and speaks S3; WAL-E signs its requests with an access key.")
+    _bucket(stage, SeaweedNode, seaweed.create_bucket)
+
+
+def _azure(stage: Stage) -> None:
+    stage.scene("The archive is a container of Azure Blob Storage")
+    stage.tell("Azurite, Microsoft's emulator, starts on this machine; WAL-E has the account's key.")
+    _bucket(stage, AzuriteNode, azurite.create_container)
+
+
+def _gcs(stage: Stage) -> None:
+    stage.scene("The archive is a bucket of Google Cloud Storage")
+    stage.tell("An emulator of its JSON API starts on this machine.")
+    _bucket(stage, GoogleNode, gcs.create_bucket)
+
+
+def _bucket(stage: Stage, kind: Callable[[Path], BucketServer], create: Callable[[BucketInfo, str], str]) -> None:
+    server = kind(stage.directory.parent / f"{stage.directory.name}-store")
+    stage.stack.push(server)  # before the start, which may be interrupted half-way
+    info = server.start()
+    address = f"{info.scheme}://{create(info, 'database-backups')}/main"
+    _envdir(stage, {f"WALE_{info.scheme.upper()}_PREFIX": address} | info.environment())
+
+
+def _envdir(stage: Stage, login: dict[str, str]) -> None:
     envdir = give_to_server(stage.directory / "env")
     for name, value in login.items():
         (envdir / name).write_text(value + "\n")
         os.chown(envdir / name, server_account().uid, server_account().gid)
         (envdir / name).chmod(0o600)
     stage.tell("The variables lie in a directory, one file for each, that only the postgres user can read:")
-    stage.show("\n".join(f"{k}={'(not shown)' if 'PASSWORD' in k else v}" for k, v in login.items()))
+    stage.show("\n".join(f"{name}={_shown(name, value)}" for name, value in login.items()))
     stage.export("D", str(stage.directory))
     stage.wal_e = "wal-e --envdir $D/env"
     stage.wal_e_for_server = f"{wal_e_command()} --envdir {envdir}"
 
 
-_ARCHIVES = {"file": _folder, "swift": _swift}
+def _shown(name: str, value: str) -> str:
+    return "(not shown)" if any(word in name for word in SECRET_WORDS) else value
+
+
+_ARCHIVES = {"file": _folder, "swift": _swift, "s3": _s3, "gcs": _gcs, "azure": _azure}
 STORES = tuple(_ARCHIVES)
 
 

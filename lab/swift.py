@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from lab import swift_conf
+from lab.bucket import BucketInfo
 from lab.install import environment_python
 from lab.place import LabError, remove_tree
 from lab.processes import Process, disown, end, free_ports, listening, spawn, wait_until
@@ -54,6 +55,11 @@ class SwiftInfo:
             "SWIFT_PASSWORD": self.key,
             "SWIFT_AUTH_VERSION": "1",
         }
+
+    def s3(self) -> BucketInfo:
+        """Return what a client of Swift's own S3 front needs to know; containers are buckets there."""
+        keys = {"AWS_ACCESS_KEY_ID": self.login, "AWS_SECRET_ACCESS_KEY": self.key, "AWS_ENDPOINT_URL": self.url}
+        return BucketInfo("s3", self.url, keys)
 
     def authenticate(self) -> tuple[str, str]:
         """Log in by tempauth and return (storage URL, token)."""

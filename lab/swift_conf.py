@@ -98,6 +98,7 @@ class SwiftOptions:
     token_life: int = 86400
     max_file_size: int | None = None
     bulk: bool = True
+    s3api: bool = True  # with tempauth: access key account:user, its secret the key
 
 
 def write(directory: Path, ports: Mapping[str, int], options: SwiftOptions, python: Path) -> None:
@@ -136,7 +137,8 @@ def _storage_server(directory: Path, name: str, port: int) -> str:
 
 
 def _proxy_server(directory: Path, port: int, options: SwiftOptions) -> str:
-    auth = ("authtoken", "keystoneauth") if options.keystone else ("tempauth",)
+    front = ("s3api",) if options.s3api else ()
+    auth = ("authtoken", "keystoneauth") if options.keystone else (*front, "tempauth")
     bulk = ("bulk",) if options.bulk else ()
     pipeline = ("catch_errors", "gatekeeper", "healthcheck", "cache", "listing_formats", *bulk, *auth, "copy", "slo")
     parts = [
@@ -145,6 +147,7 @@ def _proxy_server(directory: Path, port: int, options: SwiftOptions) -> str:
         "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n",
         "[filter:cache]\npaste.filter_factory = lab_cache:filter_factory\n",
         *(f"[filter:{name}]\nuse = egg:swift#{name}\n" for name in PLAIN_FILTERS),
+        "[filter:s3api]\nuse = egg:swift#s3api\nlocation = us-east-1\nallow_no_owner = true\n",
         _keystone_filters(options) if options.keystone else _tempauth_filter(options),
     ]
     return "".join(parts)

@@ -5,4 +5,4 @@ from hypothesis import settings
 settings.register_profile("steady", deadline=None)  # a slow machine is no finding
 settings.load_profile("steady")
 
-pytest_plugins = ["tests.plugins.postgres", "tests.plugins.swift", "tests.plugins.cli"]
+pytest_plugins = ["tests.plugins.postgres", "tests.plugins.swift", "tests.plugins.buckets", "tests.plugins.cli"]

@@ -19,6 +19,7 @@ from lab.account import as_postgres, give_to_server
 from lab.command import wal_e_command
 from lab.place import remove_tree
 from lab.postgres import Postgres, scratch_directory
+from tests.plugins.buckets import Buckets
 
 FOOBAR = "select generate_series(0, 200000) into foobar"
 FOOBAR_ROWS = 200_001
@@ -115,6 +116,16 @@ def swift_scene(container: str, login: Mapping[str, str]) -> Iterator[Scene]:
     """An empty archive in a container of a real Swift; `login` holds the SWIFT_* variables."""
     with _scene() as scene:
         scene.env = {"WALE_SWIFT_PREFIX": f"swift://{container}/wal-e/main", "WALE_AGENT": "off", **login}
+        yield scene
+
+
+@contextmanager
+def bucket_scene(buckets: Buckets, bucket: str) -> Iterator[Scene]:
+    """An empty archive in a bucket or container."""
+    scheme = buckets.info.scheme
+    with _scene() as scene:
+        prefix = {f"WALE_{scheme.upper()}_PREFIX": f"{scheme}://{bucket}/main"}
+        scene.env = prefix | {"WALE_AGENT": "off"} | buckets.info.environment()
         yield scene
 
 

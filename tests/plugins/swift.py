@@ -12,25 +12,26 @@ from typing import TypeVar
 
 import pytest
 
+from lab.bucket import BucketInfo
 from lab.chaosproxy import ChaosProxy
 from lab.cloud import Cloud
 from lab.keystone import KeystoneInfo
 from lab.processes import locked, run_directory
 from lab.swift import SwiftInfo, SwiftNode
 
-Info = TypeVar("Info", SwiftInfo, KeystoneInfo)
+Info = TypeVar("Info", SwiftInfo, KeystoneInfo, BucketInfo)
 
 
 @pytest.fixture(scope="session")
 def swift_tempauth() -> SwiftInfo:
     """A Swift with auth v1; `.environment()` has the variables, `.create_container(name)` makes one."""
-    return _shared("swift-tempauth", SwiftInfo, _start_tempauth)
+    return shared("swift-tempauth", SwiftInfo, _start_tempauth)
 
 
 @pytest.fixture(scope="session")
 def keystone_swift() -> KeystoneInfo:
     """A Keystone (v3, and v2.0 beside it) with a Swift in each of RegionOne and RegionTwo."""
-    return _shared("keystone-swift", KeystoneInfo, _start_keystone)
+    return shared("keystone-swift", KeystoneInfo, _start_keystone)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,8 @@ def swift_chaos(swift_tempauth: SwiftInfo) -> Iterator[tuple[ChaosProxy, SwiftIn
         yield proxy, swift_tempauth.at(proxy.url)
 
 
-def _shared(name: str, kind: type[Info], start: Callable[[Path], Info]) -> Info:
+def shared(name: str, kind: type[Info], start: Callable[[Path], Info]) -> Info:
+    """Return the facts of a server of this run; the first test process that asks starts it."""
     directory = run_directory()
     facts = directory / f"{name}.json"
     with locked(directory / f"{name}.lock"):

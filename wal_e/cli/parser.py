@@ -66,8 +66,8 @@ def parse_with(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Parsed:
     found = vars(parser.parse_args(argv))
     flags = {name.removeprefix(_FLAG): text for name, text in found.items() if name.startswith(_FLAG)}
     for one, other in EXCLUSIVE:
-        if one.name in flags and other.name in flags:
-            parser.error(f"argument --{one.name}: not allowed with argument --{other.name}")
+        if one in flags and other in flags:
+            parser.error(f"argument --{one}: not allowed with argument --{other}")
     arguments = argparse.Namespace(**{name: value for name, value in found.items() if not name.startswith(_FLAG)})
     return Parsed(found.get("command"), arguments, flags, found.get("envdir"), found.get("config"))
 

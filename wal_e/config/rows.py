@@ -14,10 +14,8 @@ COMMANDS: Final = "commands"
 LOGGING: Final = "logging"
 PATIENCE: Final = "patience"
 AGENT_GROUP: Final = "agent"
-OTHER_STORES: Final = "stores of the original"
 
 NO: Final = False
-NOT_YET: Final = "; accepted, not used by this build"
 
 DESTINATIONS: Final = ("stderr", "syslog")
 FACILITIES: Final = ("user", *(f"local{number}" for number in range(8)))
@@ -73,10 +71,6 @@ def _patience(name: str, default: timedelta, shown: str, help_text: str) -> Opti
     return Option(
         name, (variable,), help_text, default, parse_duration, metavar="DURATION", group=PATIENCE, shown=shown
     )
-
-
-def _foreign(name: str, variable: str, help_text: str, short: str | None = None) -> Option[str | None]:
-    return Option(name, (variable,), f"{help_text}{NOT_YET}", None, parse_text, group=OTHER_STORES, short=short)
 
 
 SWIFT_PREFIX: Final = _prefix("swift", "SWIFT", "OpenStack Swift", "swift://container/path")
@@ -272,22 +266,10 @@ AGENT_MEMORY: Final[Option[int]] = Option(
     shown="256MB",
 )
 
-AWS_ACCESS_KEY_ID: Final = _foreign("aws-access-key-id", "AWS_ACCESS_KEY_ID", "S3 access key", short="k")
-AWS_INSTANCE_PROFILE: Final[Option[bool]] = Option(
-    "aws-instance-profile",
-    ("AWS_INSTANCE_PROFILE",),
-    f"S3 credentials from the instance profile{NOT_YET}",
-    NO,
-    parse_bool,
-    group=OTHER_STORES,
-    switch=True,
-)
-GS_ACCESS_KEY_ID: Final = _foreign("gs-access-key-id", "GS_ACCESS_KEY_ID", "Google Cloud Storage access key")
-WABS_ACCOUNT_NAME: Final = _foreign("wabs-account-name", "WABS_ACCOUNT_NAME", "Azure account name", short="a")
-
 # The original's order, on the command line as in the environment, with Swift where its environment has it.
 PREFIXES: Final = (FILE_PREFIX, GS_PREFIX, S3_PREFIX, SWIFT_PREFIX, WABS_PREFIX)
-EXCLUSIVE: Final = ((AWS_ACCESS_KEY_ID, AWS_INSTANCE_PROFILE),)
+# By name: the rows are the S3 driver's.
+EXCLUSIVE: Final = (("aws-access-key-id", "aws-instance-profile"),)
 
 GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     SWIFT_PREFIX,
@@ -315,10 +297,6 @@ GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     AGENT,
     AGENT_IDLE,
     AGENT_MEMORY,
-    AWS_ACCESS_KEY_ID,
-    AWS_INSTANCE_PROFILE,
-    GS_ACCESS_KEY_ID,
-    WABS_ACCOUNT_NAME,
 )
 
 _RANKS = ((Origin.FLAG,), (Origin.ENVDIR, Origin.ENVIRONMENT), (Origin.FILE,))
@@ -340,7 +318,8 @@ def archive_address(settings: Settings) -> str:
     if not address:
         raise UsageError(
             "no storage prefix defined",
-            hint="Set WALE_SWIFT_PREFIX or WALE_FILE_PREFIX, or give --swift-prefix or --file-prefix.",
+            hint="Set one of WALE_SWIFT_PREFIX, WALE_S3_PREFIX, WALE_GS_PREFIX, WALE_WABS_PREFIX and WALE_FILE_PREFIX, "
+            "or give it as a flag like --swift-prefix.",
         )
     return address
 

@@ -24,13 +24,14 @@ class Driver:
     """
     A scheme's driver.
 
-    `slash_trap` says that the original gave its objects here names that begin with a slash.
+    `slash_trap` says that the original gave its objects here names that begin with a slash. `alias` is another scheme.
     """
 
     scheme: str
     module: str
     label: str
     slash_trap: bool = False
+    alias: str | None = None
 
     def options(self) -> tuple[AnyOption, ...]:
         """Return the driver's rows of the option table."""
@@ -61,7 +62,10 @@ class Driver:
 
 
 DRIVERS = (
+    Driver("s3", "wal_e.store.drivers.s3", "S3"),
+    Driver("wabs", "wal_e.store.drivers.azure", "Windows Azure Blob Storage", alias="azure"),
     Driver("swift", "wal_e.store.drivers.swift", "OpenStack Swift", slash_trap=True),
+    Driver("gs", "wal_e.store.drivers.gs", "Google Cloud Storage", slash_trap=True),
     Driver("file", "wal_e.store.drivers.file", "File"),
     Driver("memory", "wal_e.store.drivers.memory", "Memory"),
 )
@@ -70,12 +74,12 @@ DRIVERS = (
 def driver_for(scheme: str) -> Driver:
     """Return the driver of a scheme, or raise `UsageError` that names those we have."""
     for driver in DRIVERS:
-        if driver.scheme == scheme:
+        if scheme in {driver.scheme, driver.alias}:
             return driver
     *others, last = [driver.label for driver in DRIVERS if driver.scheme != "memory"]
     known = " or ".join([", ".join(others), last])
     raise UsageError(
         f"bad {known} URL scheme passed",
         detail=f'The scheme is "{scheme}".',
-        hint="Write the archive's address like swift://container/path or file://localhost/var/backups/main.",
+        hint="Write the archive's address like swift://container/path, s3://bucket/path or file://localhost/var/backups/main.",
     )

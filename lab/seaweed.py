@@ -1,0 +1,111 @@
+"""
+A real SeaweedFS on loopback, which speaks S3 the way Amazon does: signatures, conditions, checksums, paging.
+
+One process is master, volume, filer and S3 gateway. Two keys: one that may do everything but make buckets, and one that
+may only read.
+"""
+
+import json
+import urllib.error
+from pathlib import Path
+
+from lab.bucket import BucketInfo, BucketServer
+from lab.install import weed_program
+from lab.processes import free_ports, listening
+from lab.swift import request
+
+KEY, SECRET = "lab", "labsecret"
+READER_KEY, READER_SECRET = "reader", "readersecret"
+ROLES = ("s3", "master", "volume", "filer")
+
+
+class SeaweedNode(BucketServer):
+    """One SeaweedFS in one directory."""
+
+    name = "SeaweedFS"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.ports = dict(zip((*ROLES, *(f"{role}.grpc" for role in ROLES)), free_ports(2 * len(ROLES)), strict=True))
+
+    @property
+    def info(self) -> BucketInfo:
+        """What a client needs to know."""
+        url = f"http://127.0.0.1:{self.ports['s3']}"
+        variables = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL": url,
+            "WALE_S3_UNORDERED": "true",
+        }
+        return BucketInfo("s3", url, variables)
+
+    def ready(self) -> bool:
+        """See `BucketServer.ready`."""
+        return listening(self.ports["s3"]) and _answers(self.info.url)
+
+    def command(self) -> list[str | Path]:
+        """See `BucketServer.command`."""
+        where = self.directory
+        # A bucket begins with seven volumes by default, which takes a while.
+        (where / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+        (where / "s3.json").write_text(json.dumps({"identities": _identities()}))
+        ports = [f"-{role}.port={self.ports[role]}" for role in ROLES]
+        ports += [f"-{role}.port.grpc={self.ports[f'{role}.grpc']}" for role in ROLES]
+        return [
+            weed_program(),
+            f"-logdir={where}",
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={where}/data",
+            "-filer",
+            "-s3",
+            *ports,
+            "-master.volumeSizeLimitMB=256",
+            "-master.electionTimeout=500ms",
+            "-master.heartbeatInterval=100ms",
+            "-master.telemetry=false",
+            "-volume.max=2000",
+            "-volume.preStopSeconds=0",
+            f"-filer.localSocket={where}/filer.sock",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-s3.localSocket={where}/s3.sock",
+            f"-s3.config={where}/s3.json",
+        ]
+
+
+def create_bucket(info: BucketInfo, name: str) -> str:
+    """Make a bucket of SeaweedFS, and return its name; unsigned requests may do that, and nothing else."""
+    request("PUT", f"{info.url}/{name}", {}).close()
+    return name
+
+
+def reader(info: BucketInfo) -> dict[str, str]:
+    """Return the variables of the key that may only read."""
+    keys = {"AWS_ACCESS_KEY_ID": READER_KEY, "AWS_SECRET_ACCESS_KEY": READER_SECRET}
+    return info.environment() | keys
+
+
+def _identities() -> list[dict[str, object]]:
+    keys = (
+        ("lab", KEY, SECRET, ["Read", "Write", "List", "Tagging"]),
+        ("reader", READER_KEY, READER_SECRET, ["Read", "List"]),
+    )
+    signed: list[dict[str, object]] = [
+        {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+        for name, key, secret, actions in keys
+    ]
+    return [*signed, {"name": "anonymous", "actions": ["Admin"]}]
+
+
+def _answers(url: str) -> bool:
+    try:
+        request("GET", f"{url}/", {}).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code < 500
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""
+Azure Blob Storage: its options, and how they become obstore's.
+
+Azure is not told a checksum of what is sent (obstore has no way to), so on the way in only TLS guards it; on the way
+back the MD5 that was stored along does.
+"""
+
+from typing import Any, Final
+
+from wal_e.config import AnyOption, Option, Settings, parse_text
+from wal_e.errors import Misconfigured, UsageError
+from wal_e.store.api import Capabilities
+from wal_e.store.drivers.endpoint import parse_address
+from wal_e.store.drivers.object_errors import Service
+from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_store
+from wal_e.store.url import ArchiveUrl
+
+GROUP: Final = "Azure Blob Storage"
+BATCH: Final = 256  # a blob batch takes no more
+LIST_PAGE: Final = 5_000
+
+
+def _text(name: str, variables: tuple[str, ...], help_text: str, *, secret: bool = False) -> Option[str]:
+    return Option(name, variables, help_text, "", parse_text, secret=secret, group=GROUP)
+
+
+def parse_connection(text: str) -> dict[str, str]:
+    """Reads a connection string, `AccountName=...;AccountKey=...`, into its parts; keys in lower case."""
+    parts = [part.partition("=") for part in text.split(";") if part.strip()]
+    if not parts or not all(equals for _, equals, _ in parts):
+        raise UsageError("it is not a connection string", hint="It looks like AccountName=...;AccountKey=...")
+    return {name.strip().lower(): value.strip() for name, _, value in parts}
+
+
+ACCOUNT: Final = Option(
+    "wabs-account-name",
+    ("WABS_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"),
+    "storage account",
+    "",
+    parse_text,
+    group=GROUP,
+    short="a",
+)
+ACCESS_KEY: Final = _text(
+    "wabs-access-key",
+    ("WABS_ACCESS_KEY", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY"),
+    "key of the account",
+    secret=True,
+)
+SAS_TOKEN: Final = _text(
+    "wabs-sas-token", ("WABS_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN"), "shared access signature", secret=True
+)
+CONNECTION: Final[Option[dict[str, str] | None]] = Option(
+    "wabs-connection-string",
+    ("AZURE_STORAGE_CONNECTION_STRING",),
+    "account, key or signature, and endpoint in one text; what is set by itself beats it",
+    None,
+    parse_connection,
+    secret=True,
+    group=GROUP,
+)
+ENDPOINT: Final[Option[str | None]] = Option(
+    "wabs-endpoint",
+    ("WABS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
+    "address of the account's blob service, if not https://ACCOUNT.blob.core.windows.net",
+    None,
+    parse_address,
+    metavar="URL",
+    group=GROUP,
+)
+CLIENT_ID: Final = _text("azure-client-id", ("AZURE_CLIENT_ID",), "application, or user-assigned managed identity")
+CLIENT_SECRET: Final = _text("azure-client-secret", ("AZURE_CLIENT_SECRET",), "secret of the application", secret=True)
+TENANT_ID: Final = _text("azure-tenant-id", ("AZURE_TENANT_ID",), "tenant of the application")
+TOKEN_FILE: Final = _text(
+    "azure-federated-token-file", ("AZURE_FEDERATED_TOKEN_FILE",), "file with a workload identity's token"
+)
+AUTHORITY: Final = _text("azure-authority-host", ("AZURE_AUTHORITY_HOST",), "login service, if not the public cloud's")
+IDENTITY_ENDPOINT: Final = _text(
+    "azure-identity-endpoint",
+    ("AZURE_MSI_ENDPOINT", "IDENTITY_ENDPOINT"),
+    "service that gives the tokens of a managed identity, if elsewhere",
+)
+OPTIONS: Final[tuple[AnyOption, ...]] = (
+    ACCOUNT,
+    ACCESS_KEY,
+    SAS_TOKEN,
+    CONNECTION,
+    ENDPOINT,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    TENANT_ID,
+    TOKEN_FILE,
+    AUTHORITY,
+    IDENTITY_ENDPOINT,
+)
+_IDENTITY: Final = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "tenant_id": TENANT_ID,
+    "federated_token_file": TOKEN_FILE,
+    "authority_host": AUTHORITY,
+    "msi_endpoint": IDENTITY_ENDPOINT,
+}
+
+
+def azure_config(settings: Settings) -> dict[str, Any]:
+    """
+    Return obstore's configuration of an account.
+
+    A key beats a signature, and both an identity; where none is set, the machine's managed identity is asked. Raises
+    `Misconfigured` where no account is set.
+    """
+    said = settings[CONNECTION] or {}
+    account = settings[ACCOUNT] or said.get("accountname", "")
+    if not account:
+        raise Misconfigured("no storage account of Azure is set", hint="Set WABS_ACCOUNT_NAME.")
+    config: dict[str, Any] = {"account_name": account, "skip_signature": False}
+    endpoint = _endpoint(account, settings, said)
+    if endpoint:
+        config["endpoint"] = endpoint
+    key = settings[ACCESS_KEY] or said.get("accountkey", "")
+    signature = (settings[SAS_TOKEN] or said.get("sharedaccesssignature", "")).lstrip("?")
+    if key:
+        return config | {"account_key": key, "credential_type": "access_key"}
+    if signature:
+        return config | {"sas_key": signature, "credential_type": "sas_token"}
+    identity = {name: settings[option] for name, option in _IDENTITY.items() if settings[option]}
+    return config | identity | {"credential_type": _identity_type(identity)}
+
+
+def _identity_type(identity: dict[str, str]) -> str:
+    if "client_secret" in identity:
+        return "client_secret"
+    return "workload_identity" if "federated_token_file" in identity else "managed_identity"
+
+
+def _endpoint(account: str, settings: Settings, said: dict[str, str]) -> str:
+    own = settings[ENDPOINT] or said.get("blobendpoint", "").rstrip("/")
+    suffix = said.get("endpointsuffix")
+    if own or not suffix:
+        return own
+    return f"{said.get('defaultendpointsprotocol', 'https')}://{account}.blob.{suffix}"
+
+
+def _service(container: str) -> Service:
+    return Service(
+        label="Azure",
+        noun=f'container "{container}"',
+        create_hint=f"az storage container create --name {container}",
+        denied_hint="Check the key or the signature, which may have ended, and the role of the identity: Storage Blob "
+        "Data Contributor.",
+        tls_hint="Check the endpoint's scheme, and that the system trusts the authority of its certificate.",
+    )
+
+
+def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
+    """Return the container of an address; raises `Misconfigured` where settings are missing or cannot be used."""
+    service = _service(url.container)
+    make = import_obstore(service.label).store.AzureStore
+    config = azure_config(settings)
+    kind = Kind(service, Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE), batch=BATCH)
+
+    def opened(options: dict[str, Any], retries: dict[str, Any]) -> Any:
+        return make(url.container, config=config, client_options=options, retry_config=retries)
+
+    plain = config.get("endpoint", "").startswith("http://")
+    return open_store(kind, opened, {"allow_http": plain})

@@ -1,0 +1,286 @@
+"""
+Requests to Google's JSON API: sessions taken from a pool, one login for all, a refused token renewed once.
+
+A session belongs to one request until its answer is read, so nothing here depends on which thread does what.
+"""
+
+import json
+import re
+import threading
+import warnings
+from base64 import b64decode
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+from wal_e.config import Settings
+from wal_e.errors import Denied, Misconfigured, ShortRead, StoreError, Unavailable
+from wal_e.store.drivers.gs_options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
+from wal_e.store.drivers.object_errors import Answer, Service, answer_error
+
+GOOGLE: Final = "https://storage.googleapis.com"
+SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
+TIMEOUTS: Final = (10, 60)  # seconds to connect, and for each wait while reading or writing
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/=]+)")
+ERRORS_BEGIN: Final = 400
+UNAUTHORIZED: Final = 401
+# What JSON errors call the things that XML errors have a code for.
+_CODES: Final = {
+    "conditionNotMet": "PreconditionFailed",
+    "rateLimitExceeded": "SlowDown",
+    "userRateLimitExceeded": "SlowDown",
+    "invalid": "BadDigest",
+}
+
+
+class Response:
+    """An answer without an error; as a context manager it gives the session back, or drops it."""
+
+    def __init__(self, wire: "Wire", what: str, session: Any, answer: Any) -> None:
+        self._wire = wire
+        self._what = what
+        self._session = session
+        self._answer = answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answer.close()  # a connection whose body is not read to its end is closed by this
+        self._wire.give_back(self._session)
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes were announced."""
+        text = self._answer.headers.get("Content-Length")
+        return int(text) if text is not None else None
+
+    @property
+    def md5(self) -> bytes | None:
+        """The MD5 of the whole object, where the service knows it."""
+        match = _MD5.search(self._answer.headers.get("X-Goog-Hash", ""))
+        return b64decode(match[1]) if match else None
+
+    def is_range(self, start: int, length: int) -> bool:
+        """Whether these bytes are in the answer."""
+        match = _CONTENT_RANGE.fullmatch(self._answer.headers.get("Content-Range", ""))
+        return match is not None and (int(match[1]), int(match[2])) == (start, start + length - 1)
+
+    def json(self) -> dict[str, Any]:
+        """The document in the answer; raises `Misconfigured` where it is none."""
+        text = b"".join(self.chunks(1 << 16))
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise Misconfigured(
+                f"{self._what}: the answer is not one of Google Cloud Storage", hint="Check WALE_GS_ENDPOINT."
+            )
+        return document
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Yield the bytes; a connection that ends early is `ShortRead`, one that falls silent `Unavailable`."""
+        from urllib3 import exceptions  # noqa: PLC0415 - comes with requests, and only Google needs it here
+
+        try:
+            while chunk := self._answer.raw.read(size):
+                yield chunk
+        except exceptions.ProtocolError as error:
+            raise ShortRead(f"{self._what}: the connection ended early", detail=f"It says: {error}.") from error
+        except (exceptions.HTTPError, OSError) as error:
+            raise _no_answer(self._what, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request; `body` can be sent again."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: "Upload | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """`size` bytes in pieces, as requests takes them: it announces the length that `len` gives."""
+
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.pieces()
+
+
+class Wire:
+    """Makes requests for any number of threads; `log_in` is asked for the credentials when they first matter."""
+
+    def __init__(self, address: str, service: Service, log_in: Callable[[], Any], cacert: str) -> None:
+        self._address = address
+        self._service = service
+        self._log_in = log_in
+        self._verify = cacert or True
+        self._lock = threading.Lock()
+        self._credentials: Any = None
+        self._idle: deque[Any] = deque()
+
+    def request(self, what: str, call: Call) -> Response:
+        """
+        Make a request and return its answer; `what` says what could not be done, for errors.
+
+        A refused token is renewed once. Raises what `object_errors.answer_error` makes of an answer; it is `NotFound`
+        for each 404 that does not say that the bucket is not there.
+        """
+        session = self._session()
+        try:
+            answer = self._send(what, session, call, renew=False)
+            if answer.status_code == UNAUTHORIZED:
+                answer.close()
+                answer = self._send(what, session, call, renew=True)
+            failure = self._failure(what, answer)
+        except BaseException:
+            session.close()
+            raise
+        if failure is None:
+            return Response(self, what, session, answer)
+        answer.close()
+        self.give_back(session)
+        raise failure
+
+    def give_back(self, session: Any) -> None:
+        """Keep a session for the next request."""
+        self._idle.append(session)
+
+    def close(self) -> None:
+        """Close the sessions that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _session(self) -> Any:
+        import requests  # noqa: PLC0415 - costs 100 ms, and only Google needs it here
+
+        try:
+            return self._idle.pop()
+        except IndexError:
+            session = requests.Session()
+            session.verify = self._verify
+            return session
+
+    def _send(self, what: str, session: Any, call: Call, *, renew: bool) -> Any:
+        import requests  # noqa: PLC0415 - as above
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
+
+        headers = dict(call.headers)
+        url = f"{self._address}{call.path}"
+        self._authorize(what, session, headers, renew=renew)
+        try:
+            return session.request(
+                call.method, url, params=call.query, headers=headers, data=call.body, timeout=TIMEOUTS, stream=True
+            )
+        except (requests.exceptions.RequestException, HTTPError) as error:
+            raise _no_answer(what, error) from error
+
+    def _authorize(self, what: str, session: Any, headers: dict[str, str], *, renew: bool) -> None:
+        from google.auth import exceptions  # noqa: PLC0415 - only Google needs it
+        from google.auth.transport.requests import Request  # noqa: PLC0415 - the same
+
+        login = Request(session=session)
+        try:
+            with self._lock:  # one thread renews a token, the others wait for it
+                if self._credentials is None:
+                    self._credentials = self._log_in()
+                if renew:
+                    self._credentials.refresh(login)
+                self._credentials.before_request(login, "", self._address, headers)
+        except (exceptions.RefreshError, exceptions.InvalidOperation) as error:
+            hint = "Check the credentials, and that they have not been withdrawn: gcloud auth application-default login"
+            failure = Unavailable if getattr(error, "retryable", False) else Denied
+            raise failure(f"{what}: the login to Google was refused", detail=_said(error), hint=hint) from error
+        except exceptions.TransportError as error:
+            raise _no_answer(what, error) from error
+
+    def _failure(self, what: str, answer: Any) -> StoreError | None:
+        if answer.status_code < ERRORS_BEGIN:
+            return None
+        said, reason = _message(answer.content)
+        code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
+        return answer_error(Answer(answer.status_code, code, said.rstrip(".")), what, self._service)
+
+
+def open_wire(bucket: str, settings: Settings) -> Wire:
+    """Return the way to a bucket's service; raises `Misconfigured` where google-auth is missing."""
+    try:
+        import google.auth  # noqa: PLC0415 - only Google needs it
+        import google.auth.credentials  # noqa: PLC0415 - the same
+        import google.auth.exceptions  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise Misconfigured(
+            "Google Cloud Storage needs a library that is not installed",
+            detail=f"Python says: {error}.",
+            hint="Install it into the environment of WAL-E: pip install 'wal-e[gs]'",
+        ) from error
+    emulator = settings[EMULATOR]
+
+    auth: Any = google.auth  # not all of it is typed
+
+    def log_in() -> Any:
+        if emulator:
+            return auth.credentials.AnonymousCredentials()
+        try:
+            if settings[CREDENTIALS]:
+                with warnings.catch_warnings():
+                    # It warns of files from strangers; this one is named by whoever runs us.
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    return auth.load_credentials_from_file(settings[CREDENTIALS], scopes=[SCOPE])[0]
+            return auth.default(scopes=[SCOPE])[0]
+        except (google.auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
+            hint = "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials that can be read."
+            raise Misconfigured("no credentials for Google", detail=_said(error), hint=hint) from error
+
+    address = emulator or settings[ENDPOINT] or GOOGLE
+    return Wire(address, service_of(bucket), log_in, settings[CACERT])
+
+
+def service_of(bucket: str) -> Service:
+    """Return how errors about a bucket are worded."""
+    return Service(
+        label="Google",
+        noun=f'bucket "{bucket}"',
+        create_hint=f"gcloud storage buckets create gs://{bucket}",
+        denied_hint="Give the account the role roles/storage.objectAdmin on the bucket.",
+        tls_hint="Set WALE_GS_CACERT to the file with the authority's certificate.",
+    )
+
+
+def _no_answer(what: str, error: Exception) -> StoreError:
+    """Return our error for a failure before an answer was complete."""
+    import requests  # noqa: PLC0415 - comes with google-auth, and only Google needs it here
+
+    if isinstance(error, requests.exceptions.SSLError):
+        hint = "Set WALE_GS_CACERT to the file with the authority's certificate."
+        return Misconfigured(f"{what}: no safe connection to Google", detail=_said(error), hint=hint)
+    hint = "Check the network, the endpoint and the service."
+    return Unavailable(f"{what}: no answer from Google", detail=_said(error), hint=hint)
+
+
+def _said(error: Exception) -> str:
+    return f"It says: {' '.join(str(error).split())[:300].rstrip('.')}."
+
+
+def _message(content: bytes) -> tuple[str, str]:
+    """Return the words and the reason of an error; a download's is bare text."""
+    try:
+        error = json.loads(content)["error"]
+        return str(error["message"]), str(error["errors"][0]["reason"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return " ".join(content[:200].decode("utf-8", "replace").split()), ""

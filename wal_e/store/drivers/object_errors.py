@@ -1,0 +1,168 @@
+"""
+What the answers of S3, Azure and Google, and obstore's exceptions, mean in the words of the store seam.
+
+The classes of those exceptions do not tell enough: a listing that is refused is a `GenericError`, and a missing bucket
+is the same `FileNotFoundError` as a missing object. What the service answered, its status and its own code, stands in
+the text. Of that text only these are shown: the rest may hold a signed address.
+"""
+
+import re
+from dataclasses import dataclass
+
+from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
+
+_STATUS = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)")
+_CODE = re.compile(r"<Code>\s*([A-Za-z0-9]+)\s*</Code>|\(code: ([A-Za-z]\w*)\)")
+_SAID = re.compile(r"<Message>([^<\n]*)|request failed for key [^\n]*?: ([^\n]*?) \(code: ")
+_TRANSPORT = re.compile(r"\bkind: (Connect|Timeout|Interrupted|Request|Decode|Body)\b")
+_REASON = re.compile(r'"(tcp connect error|dns error|failed to lookup[^"]*)"|message: "([^"]*)"|(InvalidCertificate\()')
+_DEBUG = "\n\nDebug source"
+
+NO_CONTAINER = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
+NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchVersion"})
+_EXISTS = frozenset({"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", ""})
+_BAD_BYTES = frozenset(
+    {"BadDigest", "Md5Mismatch", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
+)
+_BAD_LOGIN = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"})
+_BUSY = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded"})
+_AGAIN = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "OperationTimedOut"})
+_SKEWED = frozenset({"RequestTimeTooSkewed"})
+_REFUSED = frozenset({401, 403})
+_CONFLICT = frozenset({409, 412})
+_LATER = frozenset({408, 409, 500, 502, 503, 504, 507})
+_FINAL: dict[int, tuple[type[StoreError], str]] = {
+    404: (NotFound, "there is no such object"),
+    416: (ShortRead, "the object has no such bytes"),
+    429: (Throttled, "the service asks to slow down"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a service's errors are worded: `label` names it, `noun` what its addresses begin with, and the hints."""
+
+    label: str
+    noun: str
+    create_hint: str
+    denied_hint: str
+    tls_hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered: its HTTP status, 0 where there was no answer, its own code, and its words."""
+
+    status: int
+    code: str
+    said: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Answer":
+        """Read it out of an exception of obstore."""
+        text = str(error).partition(_DEBUG)[0]
+        status, code, said = (_first(pattern, text) for pattern in (_STATUS, _CODE, _SAID))
+        return cls(int(status or 0), code, said.strip().rstrip("."))
+
+    @property
+    def is_about_container(self) -> bool:
+        """Whether it says that the bucket or container is not there."""
+        return self.code in NO_CONTAINER or "specified container does not exist" in self.said
+
+    def detail(self, service: Service) -> str:
+        """The answer as a sentence."""
+        what = " ".join(part for part in (str(self.status or ""), self.code) if part)
+        return f"{service.label}'s answer was {what or 'an error'}{f': {self.said}' if self.said else ''}."
+
+
+def store_error(error: BaseException, what: str, service: Service) -> StoreError:
+    """
+    Return our error for an exception of obstore; `what` says what could not be done ("could not store ...").
+
+    404 is `NotFound` here: whether the bucket is there at all, where the answer does not say, is the driver's to find
+    out.
+    """
+    answer = Answer.of(error)
+    if not answer.status and not answer.code:
+        return _without_answer(error, what, service)
+    return answer_error(answer, what, service)
+
+
+def answer_error(answer: Answer, what: str, service: Service) -> StoreError:
+    """Return our error for an answer; see `store_error`."""
+    detail = answer.detail(service)
+    if answer.is_about_container:
+        return container_missing(service, detail)
+    return _by_code(answer, what, service, detail) or _by_status(answer, what, service, detail)
+
+
+def container_missing(service: Service, detail: str | None = None) -> Misconfigured:
+    """Return the error for a bucket or container that is not there."""
+    seen = "An archive that cannot be seen is not taken for an empty one."
+    return Misconfigured(
+        f"the {service.noun} does not exist",
+        detail=f"{detail} {seen}" if detail else seen,
+        hint=f"Check the archive's address, or create the {service.noun}: {service.create_hint}",
+    )
+
+
+def _by_code(answer: Answer, what: str, service: Service, detail: str) -> StoreError | None:
+    """Return the error for a code that means more than its status."""
+    if answer.code in _BAD_BYTES:
+        return ShortRead(f"{what}: other bytes arrived than were announced", detail=detail)
+    if answer.code in _BUSY:
+        return Throttled(f"{what}: {service.label} asks to slow down", detail=detail)
+    if answer.code in _AGAIN:
+        return Unavailable(f"{what}: {service.label} did not serve the request", detail=detail)
+    if answer.code in _SKEWED:
+        return Denied(f"{what}: this host's clock is wrong", detail=detail, hint="Set the clock; see timedatectl.")
+    if answer.code in _BAD_LOGIN or answer.code == "AccessDenied":
+        return Denied(f"{what}: {service.label} refuses", detail=detail, hint=service.denied_hint)
+    return None
+
+
+def _by_status(answer: Answer, what: str, service: Service, detail: str) -> StoreError:
+    status = answer.status
+    if status in _REFUSED:
+        return Denied(f"{what}: {service.label} refuses", detail=detail, hint=service.denied_hint)
+    if status in _CONFLICT and answer.code in _EXISTS:
+        return Exists(f"{what}: it exists already", detail=detail)
+    if status in _LATER:
+        return Unavailable(f"{what}: {service.label} did not serve the request", detail=detail)
+    kind, text = _FINAL.get(status, (Misconfigured, f"{service.label} did not accept the request"))
+    hint = "Check the region and the endpoint." if kind is Misconfigured else None
+    return kind(f"{what}: {text}", detail=detail, hint=hint)
+
+
+def _without_answer(error: BaseException, what: str, service: Service) -> StoreError:
+    text, _, debug = str(error).partition(_DEBUG)
+    transport = _first(_TRANSPORT, debug)
+    if "InvalidRangeRequest" in debug:
+        return ShortRead(f"{what}: the object has no such bytes")
+    if "InvalidCertificate" in debug or "InvalidContentType" in debug:
+        said = "The certificate is not one that this host trusts." if "InvalidCert" in debug else "It speaks no TLS."
+        return Misconfigured(f"{what}: no safe connection to {service.label}", detail=said, hint=service.tls_hint)
+    if "response body error" in text and transport == "Interrupted":
+        return ShortRead(f"{what}: the connection ended early")
+    if transport:
+        reason = "It fell silent" if transport == "Timeout" else _first(_REASON, debug) or "The connection broke"
+        detail = f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+        hint = "Check the network, the endpoint and the service."
+        return Unavailable(f"{what}: no answer from {service.label}", detail=detail, hint=hint)
+    if "redirect" in text:
+        hint = "Check the region and the endpoint."
+        return Misconfigured(f"{what}: {service.label} answers from another place", hint=hint)
+    return Misconfigured(
+        f"{what}: the answer is not one of {service.label}", detail=_bare(text), hint="Check the endpoint."
+    )
+
+
+def _bare(text: str) -> str:
+    """Return a line of obstore without addresses, which may be signed."""
+    line = re.sub(r"https?://\S+", "(address)", text.strip().splitlines()[0] if text.strip() else "No reason was given")
+    return f"obstore says: {line[:300].rstrip('.')}."
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return next((group for group in match.groups() if group), "") if match else ""

@@ -1,0 +1,294 @@
+"""
+Complete object names in one bucket or container of S3, GCS or Azure, over the library obstore.
+
+What the three drivers share is here; each of them adds its options and says what is different. An object is sent in
+one request, so that it is there whole or not at all and the service's own condition makes create-only what it says.
+obstore's own repeats are switched off: repeating is `store.retry`'s.
+
+The MD5 of an object goes along as metadata and is checked when the whole object is read, because an ETag is an MD5 in
+some services only, and there not always (S3 with a KMS key, composed objects).
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Final
+
+from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead
+from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
+from wal_e.store.drivers.object_errors import NO_OBJECT, Answer, Service, container_missing, store_error
+from wal_e.units import GIB, MIB
+
+CHUNK = MIB
+MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure and GCS allow as much
+MD5 = "md5"  # the name of our metadata
+CONNECT_TIMEOUT = timedelta(seconds=10)
+READ_TIMEOUT = timedelta(seconds=60)
+SLOWEST_UPLOAD = MIB // 4  # bytes per second; an upload that is slower counts as stuck
+NO_RETRIES: Final = MappingProxyType({"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
+
+Make = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""Given obstore's client options and retry options, returns a store of obstore's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    What is different from service to service.
+
+    `batch` is how many keys one deletion may have. `unordered` says that listings come in another order than that
+    of keys, as SeaweedFS's do (a folder stands where its name without the slash would). `attributes` go along with
+    every object.
+    """
+
+    service: Service
+    capabilities: Capabilities
+    batch: int
+    unordered: bool = False
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class ObjectStore:
+    """One bucket or container; `make` opens it with given timeouts."""
+
+    def __init__(self, kind: Kind, make: Make, client_options: dict[str, Any]) -> None:
+        self.capabilities = kind.capabilities
+        self._kind = kind
+        self._make = make
+        self._client_options = client_options
+        self._clients: dict[timedelta, Any] = {}
+        self._container_seen = False
+        self._obstore = import_obstore(kind.service.label)
+        self._reader = self._client(READ_TIMEOUT)  # bad options are found here
+
+    def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+        """See `Store.put`; the whole body is in memory meanwhile."""
+        what = f'could not store "{key}"'
+        if body.size > self.capabilities.max_object:
+            raise Misconfigured(f"{what}: {body.size} bytes are too many for one request")
+        with body.open() as source:
+            data = source.read(body.size + 1)
+        if len(data) != body.size:
+            raise ShortRead(f'{len(data)} of {body.size} bytes were there to be stored as "{key}"')
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        client = self._client(upload_timeout(body.size))
+        attributes = {**self._kind.attributes, MD5: digest}
+        mode = "create" if create_only else "overwrite"
+        try:
+            with self._errors(what):
+                self._obstore.put(client, check_key(key), data, attributes=attributes, mode=mode, use_multipart=False)
+        except NotFound as error:
+            raise container_missing(self._kind.service) from error
+        except Denied:
+            self._confirm_container()  # some services refuse what they would have to make a bucket for
+            raise
+        self._container_seen = True
+        return ObjectInfo(key, body.size, datetime.now(UTC), digest)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """See `Store.get`; the MD5 of a whole object is compared at its end, where it was stored with one."""
+        what = f'could not read "{key}"'
+        found = self._open(what, key, start, length)
+        if found is None:
+            return
+        begin, end = found.range
+        whole = start == 0 and length is None
+        expected = found.attributes.get(MD5) if whole else None
+        digest = hashlib.md5(usedforsecurity=False)
+        got = 0
+        with self._errors(what):
+            for piece in found.stream(CHUNK):
+                chunk = bytes(piece)
+                got += len(chunk)
+                if expected:
+                    digest.update(chunk)
+                yield chunk
+        if got != end - begin:
+            raise ShortRead(f"{what}: {got} of {end - begin} bytes arrived")
+        if expected and digest.hexdigest() != expected:
+            raise ShortRead(f"{what}: its MD5 is {digest.hexdigest()} and not {expected}")
+
+    def head(self, key: str) -> ObjectInfo:
+        """See `Store.head`; the etag is the MD5 that was stored along, None for objects of other programs."""
+        found = self._fetch(f'could not look at "{key}"', key, {"head": True})
+        return ObjectInfo(key, found.meta["size"], found.meta["last_modified"], found.attributes.get(MD5))
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """
+        See `Store.list`.
+
+        obstore lists what is below a whole path segment, so the service is asked from the place in the order of keys
+        where the prefix begins, and what is before it and behind it is left out here: where the service does not
+        offer to begin somewhere, too. Where it lists in an order of its own, all of the listing is read first.
+        """
+        found = self._listed(prefix, "" if self._kind.unordered else after)
+        if self._kind.unordered:
+            yield from sorted((info for info in found if info.key > after), key=lambda info: info.key)
+            return
+        last = ""
+        for info in found:
+            if info.key <= last:
+                raise Misconfigured(
+                    f'could not list "{prefix}": {self._kind.service.label} does not list in the order of keys',
+                    detail=f'"{info.key}" came after "{last}".',
+                    hint="Set WALE_S3_UNORDERED=true for this service.",
+                )
+            last = info.key
+            yield info
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`; each key's answer is looked at."""
+        rest = iter(keys)
+        while batch := [check_key(key) for key in islice(rest, self._kind.batch)]:
+            try:
+                self._delete(batch)
+            except NotFound:  # hides the answers about the keys after it
+                for key in batch:
+                    self._delete_one(key)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._clients.clear()
+
+    def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """Yield the objects in the order that the service gives."""
+        folder, _, rest = prefix.rpartition("/")
+        begin = max(after, prefix_floor(folder, rest))
+        with self._errors(f'could not list "{prefix}"'):
+            for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+                self._container_seen = True
+                for meta in page:
+                    key = meta["path"]
+                    if key > after and key.startswith(prefix):
+                        yield ObjectInfo(key, meta["size"], meta["last_modified"])
+                    elif key > prefix and not key.startswith(prefix) and not self._kind.unordered:
+                        return
+        self._container_seen = True
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        with self._errors(f'could not delete {len(keys)} objects, "{keys[0]}" first'):
+            self._obstore.delete(self._reader, keys)
+
+    def _delete_one(self, key: str) -> None:
+        try:
+            self._delete([key])
+        except NotFound:
+            self._confirm_container()
+
+    def _client(self, read_timeout: timedelta) -> Any:
+        client = self._clients.get(read_timeout)
+        if client is None:
+            options = self._client_options | {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "read_timeout": read_timeout,
+                "timeout": timedelta(days=1),  # a download's length is not known beforehand
+                "default_content_type": "application/octet-stream",
+            }
+            client = self._clients.setdefault(read_timeout, self._make(options, dict(NO_RETRIES)))
+        return client
+
+    def _open(self, what: str, key: str, start: int, length: int | None) -> Any:
+        """Return obstore's answer about exactly these bytes, None where there are none of them."""
+        if length == 0:
+            self._check_start(key, start)
+            return None
+        try:
+            found = self._fetch(what, key, _range(start, length))
+        except ShortRead:
+            if start and length is None and self._check_start(key, start) == start:
+                return None
+            raise
+        end = found.meta["size"] if length is None else start + length
+        if found.range != (start, end):
+            raise ShortRead(f"{what}: asked for bytes {start} to {end}, the answer has {found.range}")
+        return found
+
+    def _fetch(self, what: str, key: str, options: dict[str, Any]) -> Any:
+        try:
+            with self._errors(what):
+                found = self._obstore.get(self._reader, check_key(key), options=options)
+        except NotFound as error:
+            if error.__cause__ is None or Answer.of(error.__cause__).code not in NO_OBJECT:
+                self._confirm_container()
+            raise NotFound(f'"{key}" is not in the {self._kind.service.noun}') from None
+        self._container_seen = True
+        return found
+
+    def _check_start(self, key: str, start: int) -> int:
+        """Return the object's size; raises `ShortRead` where it ends before `start`."""
+        size = self.head(key).size
+        if start > size:
+            raise ShortRead(f'"{key}" has {size} bytes, and not those from {start}')
+        return size
+
+    def _confirm_container(self) -> None:
+        """Raise where a 404 without an explanation meant the container; a listing of it says so."""
+        if not self._container_seen:
+            next(self._listed("", ""), None)
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (self._obstore.exceptions.BaseError, FileNotFoundError) as error:
+            raise store_error(error, what, self._kind.service) from error
+
+
+def open_store(kind: Kind, make: Make, client_options: dict[str, Any]) -> ObjectStore:
+    """Return the store; raises `Misconfigured` where obstore refuses the options, or is missing."""
+    label = kind.service.label
+    obstore = import_obstore(label)
+    try:
+        return ObjectStore(kind, make, client_options)
+    except (obstore.exceptions.BaseError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise Misconfigured(
+            f"the settings of {label} cannot be used",
+            detail=f"obstore says: {reason}.",
+            hint="See the section of this store in docs/guide.md.",
+        ) from error
+
+
+def import_obstore(label: str) -> Any:
+    """Return the library, imported when the first such store is used; raises `Misconfigured` where it is missing."""
+    try:
+        import obstore  # noqa: PLC0415 - costs memory and threads, and only these stores need it
+        import obstore.exceptions  # noqa: PLC0415 - the same
+        import obstore.store  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise Misconfigured(
+            f"{label} needs a library that is not installed",
+            detail=f"Python says: {error}.",
+            hint="Install it into the environment of WAL-E: pip install 'obstore>=0.12'",
+        ) from error
+    return obstore
+
+
+def upload_timeout(size: int) -> timedelta:
+    """
+    Return how long an upload may take until its answer begins, in few different steps.
+
+    obstore has one timeout for a silent answer, and counts it from the first byte that is sent.
+    """
+    needed = size / SLOWEST_UPLOAD / READ_TIMEOUT.total_seconds()
+    return READ_TIMEOUT * 2 ** max(0, math.ceil(math.log2(needed))) if needed > 1 else READ_TIMEOUT
+
+
+def prefix_floor(folder: str, rest: str) -> str:
+    """Return a text before all keys of the folder that start with `rest`, and near them; "" for all of the folder."""
+    if not rest:
+        return ""
+    before = chr(ord(rest[-1]) - 1).replace("/", ".")  # a slash at the beginning would be lost
+    name = f"{rest[:-1]}{before}~"
+    return f"{folder}/{name}" if folder else name
+
+
+def _range(start: int, length: int | None) -> dict[str, Any]:
+    if length is not None:
+        return {"range": (start, start + length)}
+    return {"range": {"offset": start}} if start else {}
