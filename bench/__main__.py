@@ -8,7 +8,7 @@ what the rows mean; the raw results go to bench/results.
 import sys
 from collections.abc import Callable
 
-from bench import agent, base, fetch, push, recovery
+from bench import agent, base, fetch, push, recovery, stores
 from bench.results import Options, Report
 
 BENCHES: dict[str, Callable[[Options, Report], None]] = {
@@ -17,6 +17,7 @@ BENCHES: dict[str, Callable[[Options, Report], None]] = {
     "wal-fetch": fetch.main,
     "recovery": recovery.main,
     "agent": agent.main,
+    "stores": stores.main,
 }
 
 

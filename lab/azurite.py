@@ -10,7 +10,6 @@ from pathlib import Path
 from lab.bucket import BucketInfo, BucketServer
 from lab.install import azurite_script, node_program
 from lab.place import LabError
-from lab.processes import free_ports, listening
 from lab.swift import request
 
 ACCOUNT = "devstoreaccount1"
@@ -24,20 +23,12 @@ class AzuriteNode(BucketServer):
 
     name = "Azurite"
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        (self.port,) = free_ports(1)
-
     @property
     def info(self) -> BucketInfo:
         """What a client needs to know."""
         url = f"http://127.0.0.1:{self.port}"
         variables = {"WABS_ACCOUNT_NAME": ACCOUNT, "WABS_ACCESS_KEY": KEY, "WABS_ENDPOINT": f"{url}/{ACCOUNT}"}
         return BucketInfo("wabs", url, variables)
-
-    def ready(self) -> bool:
-        """See `BucketServer.ready`."""
-        return listening(self.port)
 
     def command(self) -> list[str | Path]:
         """See `BucketServer.command`."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from lab.place import LabError, remove_tree
-from lab.processes import Process, disown, end, spawn, wait_until
+from lab.processes import Process, disown, end, free_ports, listening, spawn, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class BucketServer(ABC):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
+        (self.port,) = free_ports(1)
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -72,9 +73,9 @@ class BucketServer(ABC):
     def command(self) -> Sequence[str | Path]:
         """The command that serves until it is ended; it may write below `directory`, which is there."""
 
-    @abstractmethod
     def ready(self) -> bool:
         """Whether requests are answered now."""
+        return listening(self.port)
 
     def start(self) -> BucketInfo:
         """Start it and wait until it answers; LabError with its log where it ends."""

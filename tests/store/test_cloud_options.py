@@ -42,10 +42,10 @@ def azure_settings(variables: dict[str, str]) -> Settings:
             {"account_name": "acc", "account_key": KEY, "credential_type": "access_key"},
         ),
         (
-            {"AZURE_STORAGE_CONNECTION_STRING": f"AccountName=acc;AccountKey={KEY}==;EndpointSuffix=core.cn"},
+            {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=acc;AccountKey=a2V5a2U=;EndpointSuffix=core.cn"},
             {
                 "account_name": "acc",
-                "account_key": f"{KEY}==",
+                "account_key": "a2V5a2U=",
                 "endpoint": "https://acc.blob.core.cn",
                 "credential_type": "access_key",
             },
@@ -90,10 +90,16 @@ def azure_settings(variables: dict[str, str]) -> Settings:
             },
         ),
         (
-            {"WABS_ACCOUNT_NAME": "acc", "AZURE_CLIENT_ID": "me", "AZURE_FEDERATED_TOKEN_FILE": "/f"},
+            {
+                "WABS_ACCOUNT_NAME": "acc",
+                "AZURE_CLIENT_ID": "me",
+                "AZURE_TENANT_ID": "t",
+                "AZURE_FEDERATED_TOKEN_FILE": "/f",
+            },
             {
                 "account_name": "acc",
                 "client_id": "me",
+                "tenant_id": "t",
                 "federated_token_file": "/f",
                 "credential_type": "workload_identity",
             },
@@ -111,6 +117,7 @@ def azure_settings(variables: dict[str, str]) -> Settings:
 )
 def test_each_variable_of_azure_is_handed_on(variables: dict[str, str], wanted: dict[str, Any]) -> None:
     assert azure_config(azure_settings(variables)) == wanted | {"skip_signature": False}
+    driver_for("wabs").open(parse_url("wabs://container"), azure_settings(variables))  # obstore knows all the names
 
 
 def test_azure_without_an_account_is_misconfigured() -> None:

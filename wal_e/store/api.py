@@ -5,6 +5,7 @@ Keys are relative, ASCII, without `..`, without a leading slash. Only the subcla
 seam. One contract suite (tests/contract) runs over every driver.
 """
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _KEY = re.compile(r"[A-Za-z0-9_.~+=@%:,-]+(/[A-Za-z0-9_.~+=@%:,-]+)*", re.ASCII)
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,19 @@ def check_key(key: str) -> str:
     if _KEY.fullmatch(key) is None or ".." in key.split("/") or "." in key.split("/"):
         raise Misconfigured(f'"{key}" cannot be the name of an object')
     return key
+
+
+def body_md5(key: str, body: Body) -> bytes:
+    """The MD5 of what a body sends; raises `ShortRead` where its source has fewer or more bytes than it says."""
+    digest = hashlib.md5(usedforsecurity=False)
+    size = 0
+    with body.open() as source:
+        while chunk := source.read(_PIECE):
+            digest.update(chunk)
+            size += len(chunk)
+    if size != body.size:
+        raise ShortRead(f'{size} of {body.size} bytes were there to be stored as "{key}"')
+    return digest.digest()
 
 
 def read_object(store: Store, key: str, *, start: int = 0, length: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, NotFound, ShortRead
-from wal_e.store.api import Body, Capabilities, ObjectInfo
+from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
 from wal_e.store.drivers.gs_options import KMS_KEY, OPTIONS, STORAGE_CLASS
 from wal_e.store.drivers.gs_wire import Call, Response, Upload, Wire, open_wire, service_of
 from wal_e.store.drivers.object_errors import container_missing
@@ -52,7 +52,7 @@ class GoogleStore:
         what = f'could not store "{key}"'
         if body.size > MAX_OBJECT:
             raise Misconfigured(f"{what}: {body.size} bytes are too many for one request")
-        digest = _digest(key, body)
+        digest = body_md5(key, body)
         about = {"name": key, "md5Hash": b64encode(digest).decode(), "contentType": "application/octet-stream"}
         query = {"uploadType": "multipart", "fields": FIELDS} | ({"ifGenerationMatch": "0"} if create_only else {})
         boundary = secrets.token_hex(20)  # no text that could be in the bytes
@@ -160,18 +160,6 @@ class GoogleStore:
         """Raise where a 404 meant the bucket: an archive that cannot be seen is not an empty one."""
         if not self._bucket_seen:
             next(self.list(), None)
-
-
-def _digest(key: str, body: Body) -> bytes:
-    digest = hashlib.md5(usedforsecurity=False)
-    size = 0
-    with body.open() as source:
-        while chunk := source.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    if size != body.size:
-        raise ShortRead(f'{size} of {body.size} bytes were there to be stored as "{key}"')
-    return digest.digest()
 
 
 def _upload(boundary: str, about: dict[str, str], body: Body) -> Upload:

@@ -183,7 +183,7 @@ _PLAIN: Final = {
     "web_identity_token_file": TOKEN_FILE,
     "role_arn": ROLE,
     "role_session_name": SESSION_NAME,
-    "sts_endpoint": STS_ENDPOINT,
+    "aws_endpoint_url_sts": STS_ENDPOINT,
     "container_credentials_relative_uri": CONTAINER_PATH,
     "metadata_endpoint": METADATA,
 }

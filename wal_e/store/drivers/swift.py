@@ -15,7 +15,7 @@ from typing import Any
 
 from wal_e.config import Settings
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
-from wal_e.store.api import Body, Capabilities, ObjectInfo
+from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
 from wal_e.store.drivers.swift_delete import Deleter
 from wal_e.store.drivers.swift_errors import container_missing
 from wal_e.store.drivers.swift_login import open_login
@@ -52,7 +52,7 @@ class SwiftStore:
         what = f'could not store "{key}"'
         if body.size > MAX_OBJECT:
             raise Misconfigured(f"{what}: {body.size} bytes are more than the 5 GiB that Swift takes in one object")
-        digest = _digest(key, body)
+        digest = body_md5(key, body).hex()
         answer: dict[str, Any] = {}
         headers = {"If-None-Match": "*"} if create_only else {}
 
@@ -180,18 +180,6 @@ class SwiftStore:
         except NotFound as error:
             raise container_missing(self._container) from error
         self._container_seen = True
-
-
-def _digest(key: str, body: Body) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    size = 0
-    with body.open() as source:
-        while chunk := source.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    if size != body.size:
-        raise ShortRead(f'{size} of {body.size} bytes were there to be stored as "{key}"')
-    return digest.hexdigest()
 
 
 def _expected(what: str, headers: dict[str, str], start: int, length: int | None) -> int | None:
