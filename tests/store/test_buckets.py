@@ -303,7 +303,7 @@ def test_the_original_archives_of_google_begin_with_a_slash(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fixture", "scheme"), [("s3", "s3"), ("azure", "wabs"), ("azure", "azure")])
+@pytest.mark.parametrize(("fixture", "scheme"), [("s3", "s3"), ("azure", "wabs")])
 def test_the_original_archives_of_s3_and_azure_do_not(
     fixture: str, scheme: str, request: pytest.FixtureRequest, container_name: Callable[[], str]
 ) -> None:

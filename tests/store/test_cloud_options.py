@@ -155,8 +155,7 @@ def test_an_address_loses_the_slash_at_its_end() -> None:
     assert parse_address(" https://h:1/account/ ") == "https://h:1/account"
 
 
-def test_azure_and_wabs_are_one_driver_and_no_option_comes_twice() -> None:
-    assert driver_for("azure") is driver_for("wabs")
+def test_no_option_comes_twice() -> None:
     names = [option.name for driver in DRIVERS for option in driver.options()]
     assert len(names) == len(set(names))
 

@@ -10,7 +10,7 @@ from wal_e.cli.findings import exit_code, finding_lines, findings_document
 from wal_e.cli.parser import all_options
 from wal_e.cli.render import columns, write_out
 from wal_e.config import AnyOption, Settings, environment
-from wal_e.config.rows import GLOBAL_OPTIONS, OTHER_STORES, PREFIXES, archive_address, chosen_prefix
+from wal_e.config.rows import GLOBAL_OPTIONS, PREFIXES, archive_address, chosen_prefix
 from wal_e.config.survey import survey
 from wal_e.errors import UsageError
 from wal_e.finding import Finding, failed, failure, ok
@@ -40,11 +40,7 @@ def run(context: Context) -> int:
 def used_options(settings: Settings) -> tuple[AnyOption, ...]:
     """The options that count for the store that is in use: of the prefixes the one that counts, and its driver's."""
     chosen = chosen_prefix(settings)
-    general = [
-        option
-        for option in GLOBAL_OPTIONS
-        if option.group != OTHER_STORES and (option not in PREFIXES or option is chosen)
-    ]
+    general = [option for option in GLOBAL_OPTIONS if option not in PREFIXES or option is chosen]
     scheme = _scheme(chosen)
     return (*general, *(option for driver in DRIVERS if driver.scheme == scheme for option in driver.options()))
 
@@ -52,8 +48,7 @@ def used_options(settings: Settings) -> tuple[AnyOption, ...]:
 def unused_options(settings: Settings) -> dict[str, tuple[AnyOption, ...]]:
     """The options of the stores that are not in use, by the store's name."""
     scheme = _scheme(chosen_prefix(settings))
-    others = {driver.label: driver.options() for driver in DRIVERS if driver.scheme != scheme}
-    return others | {OTHER_STORES: tuple(option for option in GLOBAL_OPTIONS if option.group == OTHER_STORES)}
+    return {driver.label: driver.options() for driver in DRIVERS if driver.scheme != scheme}
 
 
 def configuration(settings: Settings) -> Iterator[Finding]:

@@ -95,17 +95,12 @@ FOREIGN: Final = (
         "the program swift reads it; SWIFT_AUTHURL, SWIFT_AUTH_VERSION, SWIFT_USER and SWIFT_PASSWORD are ours",
     ),
     Foreign(
-        (
-            "WALG_S3_STORAGE_CLASS",
-            "WALG_S3_SSE",
-            "WALG_S3_SSE_KMS_ID",
-            "WALG_S3_CA_CERT_FILE",
-            "WALG_S3_USE_LIST_OBJECTS_V1",
-            "AWS_ENDPOINT",
-            "AWS_S3_FORCE_PATH_STYLE",
-        ),
-        Fate.MISSING,
-        "this build does not read WAL-G's own settings of S3",
+        ("AWS_S3_FORCE_PATH_STYLE",),
+        Fate.NEEDLESS,
+        "with an endpoint the bucket's name goes into the path, unless WALE_S3_ADDRESSING says otherwise",
+    ),
+    Foreign(
+        ("WALG_S3_USE_LIST_OBJECTS_V1",), Fate.MISSING, "buckets are listed with the second version of that request"
     ),
     Foreign(
         ("S3_RETENTION_PERIOD", "S3_RETENTION_MODE"),

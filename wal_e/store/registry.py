@@ -24,14 +24,13 @@ class Driver:
     """
     A scheme's driver.
 
-    `slash_trap` says that the original gave its objects here names that begin with a slash. `alias` is another scheme.
+    `slash_trap` says that the original gave its objects here names that begin with a slash.
     """
 
     scheme: str
     module: str
     label: str
     slash_trap: bool = False
-    alias: str | None = None
 
     def options(self) -> tuple[AnyOption, ...]:
         """Return the driver's rows of the option table."""
@@ -63,7 +62,7 @@ class Driver:
 
 DRIVERS = (
     Driver("s3", "wal_e.store.drivers.s3", "S3"),
-    Driver("wabs", "wal_e.store.drivers.azure", "Windows Azure Blob Storage", alias="azure"),
+    Driver("wabs", "wal_e.store.drivers.azure", "Windows Azure Blob Storage"),
     Driver("swift", "wal_e.store.drivers.swift", "OpenStack Swift", slash_trap=True),
     Driver("gs", "wal_e.store.drivers.gs", "Google Cloud Storage", slash_trap=True),
     Driver("file", "wal_e.store.drivers.file", "File"),
@@ -74,7 +73,7 @@ DRIVERS = (
 def driver_for(scheme: str) -> Driver:
     """Return the driver of a scheme, or raise `UsageError` that names those we have."""
     for driver in DRIVERS:
-        if scheme in {driver.scheme, driver.alias}:
+        if driver.scheme == scheme:
             return driver
     *others, last = [driver.label for driver in DRIVERS if driver.scheme != "memory"]
     known = " or ".join([", ".join(others), last])

@@ -101,7 +101,7 @@ SESSION_TOKEN: Final = _text(
 REGION: Final = _text("aws-region", ("AWS_REGION", "AWS_DEFAULT_REGION"), "region; needed where no endpoint is set")
 ENDPOINT: Final[Option[Endpoint | None]] = Option(
     "s3-endpoint",
-    ("WALE_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    ("WALE_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "service to use, like https+path://host:port; Amazon's where none is set",
     None,
     parse_endpoint,
@@ -124,20 +124,25 @@ UNORDERED: Final[Option[bool]] = Option(
     switch=True,
 )
 STORAGE_CLASS: Final = _choice(
-    "s3-storage-class", ("WALE_S3_STORAGE_CLASS",), STORAGE_CLASSES, "storage class of what is stored"
+    "s3-storage-class",
+    ("WALE_S3_STORAGE_CLASS", "WALG_S3_STORAGE_CLASS"),
+    STORAGE_CLASSES,
+    "storage class of what is stored",
 )
 ENCRYPTION: Final = _choice(
     "s3-sse",
-    ("WALE_S3_SSE", "AWS_SERVER_SIDE_ENCRYPTION"),
+    ("WALE_S3_SSE", "WALG_S3_SSE", "AWS_SERVER_SIDE_ENCRYPTION"),
     ENCRYPTIONS,
     "how the service encrypts; the bucket's own setting where none is set",
 )
 KMS_KEY: Final = _text(
-    "s3-sse-kms-key-id", ("WALE_S3_SSE_KMS_KEY_ID", "AWS_SSE_KMS_KEY_ID"), "key that the service encrypts with"
+    "s3-sse-kms-key-id",
+    ("WALE_S3_SSE_KMS_KEY_ID", "WALG_S3_SSE_KMS_ID", "AWS_SSE_KMS_KEY_ID"),
+    "key that the service encrypts with",
 )
 CA_BUNDLE: Final = _text(
     "s3-cacert",
-    ("WALE_S3_CACERT", "AWS_CA_BUNDLE"),
+    ("WALE_S3_CACERT", "WALG_S3_CA_CERT_FILE", "AWS_CA_BUNDLE"),
     "file with certificates of authorities to trust, besides the system's",
 )
 TOKEN_FILE: Final = _text(
