@@ -13,7 +13,7 @@ from wal_e.store.drivers import azure, gs, s3
 from wal_e.store.drivers.azure import azure_config
 from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.registry import DRIVERS, driver_for
-from wal_e.store.url import parse_url
+from wal_e.store.url import ArchiveUrl, parse_url
 
 KEY = "a2V5"
 
@@ -153,6 +153,16 @@ def test_addresses_that_are_none(text: str) -> None:
 
 def test_an_address_loses_the_slash_at_its_end() -> None:
     assert parse_address(" https://h:1/account/ ") == "https://h:1/account"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "wabs"])
+@pytest.mark.parametrize("name", ["bücket", "a b", "a%b", "a?b", "a:b", "a@b", "[x"])
+def test_a_bucket_that_no_service_would_have_is_misconfigured_and_no_panic(scheme: str, name: str) -> None:
+    driver = driver_for(scheme)
+    variables = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "r", "WABS_ACCOUNT_NAME": "a"}
+    with pytest.raises(Misconfigured, match="cannot be the name") as caught:
+        driver.open(ArchiveUrl(scheme, name, ""), load(driver.options(), environ=variables))
+    assert caught.value.hint
 
 
 def test_no_option_comes_twice() -> None:

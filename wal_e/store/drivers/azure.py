@@ -12,7 +12,7 @@ from wal_e.errors import Misconfigured, UsageError
 from wal_e.store.api import Capabilities
 from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.drivers.object_errors import Service
-from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_store
+from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
 from wal_e.store.url import ArchiveUrl
 
 GROUP: Final = "Azure Blob Storage"
@@ -74,11 +74,23 @@ TENANT_ID: Final = _text("azure-tenant-id", ("AZURE_TENANT_ID",), "tenant of the
 TOKEN_FILE: Final = _text(
     "azure-federated-token-file", ("AZURE_FEDERATED_TOKEN_FILE",), "file with a workload identity's token"
 )
-AUTHORITY: Final = _text("azure-authority-host", ("AZURE_AUTHORITY_HOST",), "login service, if not the public cloud's")
-IDENTITY_ENDPOINT: Final = _text(
+AUTHORITY: Final[Option[str | None]] = Option(
+    "azure-authority-host",
+    ("AZURE_AUTHORITY_HOST",),
+    "login service, if not the public cloud's",
+    None,
+    parse_address,
+    metavar="URL",
+    group=GROUP,
+)
+IDENTITY_ENDPOINT: Final[Option[str | None]] = Option(
     "azure-identity-endpoint",
     ("AZURE_MSI_ENDPOINT", "IDENTITY_ENDPOINT"),
     "service that gives the tokens of a managed identity, if elsewhere",
+    None,
+    parse_address,
+    metavar="URL",
+    group=GROUP,
 )
 OPTIONS: Final[tuple[AnyOption, ...]] = (
     ACCOUNT,
@@ -93,7 +105,7 @@ OPTIONS: Final[tuple[AnyOption, ...]] = (
     AUTHORITY,
     IDENTITY_ENDPOINT,
 )
-_IDENTITY: Final = {
+_IDENTITY: Final[dict[str, AnyOption]] = {
     "client_id": CLIENT_ID,
     "client_secret": CLIENT_SECRET,
     "tenant_id": TENANT_ID,
@@ -128,7 +140,7 @@ def azure_config(settings: Settings) -> dict[str, Any]:
     return config | identity | {"credential_type": _identity_type(identity)}
 
 
-def _identity_type(identity: dict[str, str]) -> str:
+def _identity_type(identity: dict[str, object]) -> str:
     if "client_secret" in identity:
         return "client_secret"
     return "workload_identity" if "federated_token_file" in identity else "managed_identity"
@@ -164,4 +176,4 @@ def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
         return make(url.container, config=config, client_options=options, retry_config=retries)
 
     plain = config.get("endpoint", "").startswith("http://")
-    return open_store(kind, opened, {"allow_http": plain})
+    return open_object_store(url.container, kind, opened, {"allow_http": plain})

@@ -2,7 +2,7 @@
 Google Cloud Storage: complete object names in one bucket, over its JSON API.
 
 Not over obstore as S3 and Azure are: the original gave its objects names that begin with a slash, and obstore cannot
-name those (docs/adr/0008-object-stores.md). Google's own library for logins gives the tokens. The MD5 of an object goes
+name those (docs/adr/0009-object-stores.md). Google's own library for logins gives the tokens. The MD5 of an object goes
 along with it, the service refuses other bytes, and what it says about a whole object is checked when it is read.
 """
 

@@ -11,6 +11,7 @@ some services only, and there not always (S3 with a KMS key, composed objects).
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ CONNECT_TIMEOUT = timedelta(seconds=10)
 READ_TIMEOUT = timedelta(seconds=60)
 SLOWEST_UPLOAD = MIB // 4  # bytes per second; an upload that is slower counts as stuck
 NO_RETRIES: Final = MappingProxyType({"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 Make = Callable[[dict[str, Any], dict[str, Any]], Any]
 """Given obstore's client options and retry options, returns a store of obstore's."""
@@ -239,9 +242,18 @@ class ObjectStore:
             raise store_error(error, what, self._kind.service) from error
 
 
-def open_store(kind: Kind, make: Make, client_options: dict[str, Any]) -> ObjectStore:
-    """Return the store; raises `Misconfigured` where obstore refuses the options, or is missing."""
+def open_object_store(name: str, kind: Kind, make: Make, client_options: dict[str, Any]) -> ObjectStore:
+    """
+    Return the store of the bucket or container `name`; raises `Misconfigured` where obstore refuses the options.
+
+    A name that no service would have is refused here, because obstore ends in a panic for some of them.
+    """
     label = kind.service.label
+    if _BUCKET.fullmatch(name) is None:
+        raise Misconfigured(
+            f'"{name}" cannot be the name of a bucket or container of {label}',
+            hint="Letters, digits, dots, underscores and hyphens may be in it: check the archive's address.",
+        )
     obstore = import_obstore(label)
     try:
         return ObjectStore(kind, make, client_options)

@@ -14,8 +14,9 @@ from typing import Any, Final
 from wal_e.config import AnyOption, Option, Settings, parse_bool, parse_choice, parse_text
 from wal_e.errors import Misconfigured, UsageError
 from wal_e.store.api import Capabilities
+from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.drivers.object_errors import Service
-from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_store
+from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
 from wal_e.store.url import ArchiveUrl
 
 GROUP: Final = "S3"
@@ -76,6 +77,10 @@ def parse_endpoint(text: str) -> Endpoint:
 
 def _text(name: str, variables: tuple[str, ...], help_text: str, *, secret: bool = False) -> Option[str]:
     return Option(name, variables, help_text, "", parse_text, secret=secret, group=GROUP)
+
+
+def _address(name: str, variable: str, help_text: str) -> Option[str | None]:
+    return Option(name, (variable,), help_text, None, parse_address, metavar="URL", group=GROUP)
 
 
 def _choice(name: str, variables: tuple[str, ...], choices: tuple[str, ...], help_text: str) -> Option[str | None]:
@@ -150,16 +155,16 @@ TOKEN_FILE: Final = _text(
 )
 ROLE: Final = _text("aws-role-arn", ("AWS_ROLE_ARN",), "role that the web identity takes")
 SESSION_NAME: Final = _text("aws-role-session-name", ("AWS_ROLE_SESSION_NAME",), "name of that role's session")
-STS_ENDPOINT: Final = _text(
-    "aws-sts-endpoint", ("AWS_ENDPOINT_URL_STS",), "service that gives the role's credentials, if not Amazon's"
+STS_ENDPOINT: Final = _address(
+    "aws-sts-endpoint", "AWS_ENDPOINT_URL_STS", "service that gives the role's credentials (https), if not Amazon's"
 )
 CONTAINER_PATH: Final = _text(
     "aws-container-credentials-relative-uri",
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",),
     "where a container's agent gives credentials (set by ECS)",
 )
-METADATA: Final = _text(
-    "aws-metadata-endpoint", ("AWS_EC2_METADATA_SERVICE_ENDPOINT",), "the instance's metadata service, if elsewhere"
+METADATA: Final = _address(
+    "aws-metadata-endpoint", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "the instance's metadata service, if elsewhere"
 )
 OPTIONS: Final[tuple[AnyOption, ...]] = (
     ACCESS_KEY_ID,
@@ -182,7 +187,7 @@ OPTIONS: Final[tuple[AnyOption, ...]] = (
     METADATA,
 )
 # obstore's names of what is handed on as it is.
-_PLAIN: Final = {
+_PLAIN: Final[dict[str, AnyOption]] = {
     "server_side_encryption": ENCRYPTION,
     "sse_kms_key_id": KMS_KEY,
     "web_identity_token_file": TOKEN_FILE,
@@ -300,4 +305,4 @@ def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
     def opened(options: dict[str, Any], retries: dict[str, Any]) -> Any:
         return make(url.container, config=config, client_options=options, retry_config=retries)
 
-    return open_store(kind, opened, client_options(settings))
+    return open_object_store(url.container, kind, opened, client_options(settings))
