@@ -5,6 +5,7 @@ Azure is not told a checksum of what is sent (obstore has no way to), so on the 
 back the MD5 that was stored along does.
 """
 
+from functools import partial
 from typing import Any, Final
 
 from wal_e.config import AnyOption, Option, Settings, parse_text
@@ -168,12 +169,8 @@ def _service(container: str) -> Service:
 def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
     """Return the container of an address; raises `Misconfigured` where settings are missing or cannot be used."""
     service = _service(url.container)
-    make = import_obstore(service.label).store.AzureStore
     config = azure_config(settings)
     kind = Kind(service, Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE), batch=BATCH)
-
-    def opened(options: dict[str, Any], retries: dict[str, Any]) -> Any:
-        return make(url.container, config=config, client_options=options, retry_config=retries)
-
     plain = config.get("endpoint", "").startswith("http://")
-    return open_object_store(url.container, kind, opened, {"allow_http": plain})
+    make = partial(import_obstore(service.label).store.AzureStore, url.container, config=config)
+    return open_object_store(url.container, kind, make, {"allow_http": plain})

@@ -35,8 +35,8 @@ NO_RETRIES: Final = MappingProxyType({"max_retries": 0, "retry_timeout": timedel
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
-Make = Callable[[dict[str, Any], dict[str, Any]], Any]
-"""Given obstore's client options and retry options, returns a store of obstore's."""
+Make = Callable[..., Any]
+"""Given obstore's `client_options` and `retry_config`, returns a store of obstore's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,9 @@ class ObjectStore:
                 "timeout": timedelta(days=1),  # a download's length is not known beforehand
                 "default_content_type": "application/octet-stream",
             }
-            client = self._clients.setdefault(read_timeout, self._make(options, dict(NO_RETRIES)))
+            client = self._clients.setdefault(
+                read_timeout, self._make(client_options=options, retry_config=dict(NO_RETRIES))
+            )
         return client
 
     def _open(self, what: str, key: str, start: int, length: int | None) -> Any:

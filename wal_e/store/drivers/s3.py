@@ -8,6 +8,7 @@ of concurrent create-only puts through.
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -290,7 +291,6 @@ def _service(bucket: str) -> Service:
 def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
     """Return the bucket of an address; raises `Misconfigured` where settings are missing or contradict each other."""
     service = _service(url.container)
-    make = import_obstore(service.label).store.S3Store
     config = s3_config(url.container, settings)
     atomic = settings[ENDPOINT] is None
     storage_class = settings[STORAGE_CLASS]
@@ -301,8 +301,5 @@ def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
         unordered=settings[UNORDERED],
         attributes={"Storage-Class": storage_class} if storage_class else {},
     )
-
-    def opened(options: dict[str, Any], retries: dict[str, Any]) -> Any:
-        return make(url.container, config=config, client_options=options, retry_config=retries)
-
-    return open_object_store(url.container, kind, opened, client_options(settings))
+    make = partial(import_obstore(service.label).store.S3Store, url.container, config=config)
+    return open_object_store(url.container, kind, make, client_options(settings))
