@@ -227,7 +227,7 @@ def open_wire(bucket: str, settings: Settings) -> Wire:
         raise Misconfigured(
             "Google Cloud Storage needs a library that is not installed",
             detail=f"Python says: {error}.",
-            hint="Install it into the environment of WAL-E: pip install 'wal-e[gs]'",
+            hint="Install it into the environment of WAL-E: pip install 'google-auth>=2.30'",
         ) from error
     emulator = settings[EMULATOR]
 
