@@ -11,12 +11,12 @@ from tests.backup.tiny import Listener, check_restorable, push
 from tests.faults.faulty_store import FaultyStore
 from wal_e.backup import contents, offline
 from wal_e.backup.archived import wait_for_wal
-from wal_e.backup.rate import RateLimit
 from wal_e.backup.run import free_name
 from wal_e.errors import Corrupt, DataDirectoryError, LeaseHeld, LeaseLost, WalMissing, WrongCluster
 from wal_e.events import Progress, silent
 from wal_e.pg.control import read_control
 from wal_e.pg.wal import SegmentName
+from wal_e.rate import RateLimit
 from wal_e.repo.catalogue import list_backups, load_manifest
 from wal_e.repo.layout import LEASE_PREFIX, PACK, wal_key
 from wal_e.repo.lease import Lease

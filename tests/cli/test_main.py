@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.cli.conftest import Shell
 from wal_e import __version__
 from wal_e.cli import main as cli
 from wal_e.cli.context import Context
+from wal_e.cli.signals import Signals
 from wal_e.errors import Interrupted
 from wal_e.store.api import Body
 from wal_e.store.drivers.file import FolderStore
@@ -281,6 +284,77 @@ def test_a_signal_unwinds_and_is_passed_on_by_fetch(
     assert outcome.signal == (number if by_signal else None)
     assert outcome.code == (128 + number if by_signal else 1)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("archive")
+def test_h47_every_other_command_ends_by_the_signal(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    monkeypatch.setattr("wal_e.cli.listing.run", lambda _context: signal.raise_signal(number))
+    outcome = cli.run(["backup-list"])
+    assert (outcome.code, outcome.signal) == (128 + number, number)
+
+
+def test_a_signal_during_the_report_changes_nothing_any_more() -> None:
+    with Signals() as signals:
+        signals.closing = True
+        signal.raise_signal(signal.SIGTERM)
+    assert signals.received is None
+    assert not signals.stop.requested
+
+
+LONG = (
+    "import signal, sys, threading, wal_e.cli.listing as listing\n"
+    "def hang(context):\n"
+    "    def work():\n"
+    "        try: context.stop.wait(600)\n"
+    "        finally: print('tidied', flush=True)\n"
+    "    threading.Thread(target=work).start()\n"
+    "    try:\n"
+    "        print('ready', flush=True)\n"
+    "        signal.pause()\n"
+    "    finally:\n"
+    "        print('cleaning', flush=True)\n"
+    "        if 'stuck' in sys.argv: signal.pause()\n"
+    "listing.run = hang\n"
+    "from wal_e.cli.main import main\n"
+    "main(['--file-prefix', 'file://localhost/nowhere', 'backup-list'])\n"
+)
+
+
+@contextmanager
+def _stopped_once(script: str, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The program in the middle of its work, after a first SIGTERM."""
+    with _program("-c", script, *words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        yield process
+
+
+def test_h47_threads_that_wait_hear_of_the_signal_and_tidy_up() -> None:
+    with _stopped_once(LONG) as process:
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
+    assert sorted(out.splitlines()) == [b"cleaning", b"tidied"]
+    assert b"MSG: stopped by SIGTERM" in err
+
+
+def test_a_thread_that_does_not_listen_holds_nothing_up_for_long() -> None:
+    script = LONG.replace("context.stop.wait(600)", "time.sleep(600)").replace("import signal", "import time, signal")
+    with _stopped_once(script) as process:
+        out, _err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert out == b"cleaning\n"
+
+
+def test_a_second_signal_ends_a_long_command_at_once() -> None:
+    with _stopped_once(LONG, "stuck") as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != b"cleaning\n":
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_signals_are_left_alone_in_other_threads() -> None:

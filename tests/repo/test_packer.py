@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.faults.faulty_store import FaultyStore
 from tests.repo.drawn import NAME
 from wal_e.codec.compress import decompress
-from wal_e.errors import Unavailable
+from wal_e.errors import Interrupted, Unavailable
 from wal_e.repo.layout import backup_prefix
 from wal_e.repo.pack import Part, decode_index
 from wal_e.repo.packer import Packer
@@ -135,3 +135,32 @@ def test_h41_full_packs_do_not_pile_up_while_the_store_is_slow() -> None:
         work.result(30)
     assert bound == 2
     assert added == len(list(store.list())) == 10
+
+
+@pytest.mark.parametrize("moment", ["filling", "finishing"])
+def test_h47_who_is_interrupted_does_not_wait_for_a_store_that_does_not_answer(moment: str) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    class Mute(MemoryStore):
+        def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+            asked.set()
+            answer.wait(60)
+            return super().put(key, body, create_only=create_only)
+
+    class Impatient(Packer):
+        def _finish(self) -> None:
+            raise Interrupted("stopped by SIGTERM")
+
+    kind = Impatient if moment == "finishing" else Packer
+
+    def work() -> None:
+        with kind(Mute(), NAME, level=1, target=1) as packer:
+            packer.add(b"x", [part(0)])
+            assert asked.wait(60)
+            if moment == "filling":
+                raise Interrupted("stopped by SIGTERM")
+
+    with pytest.raises(Interrupted):
+        work()
+    assert not answer.is_set()
+    answer.set()

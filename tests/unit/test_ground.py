@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wal_e import fsio
-from wal_e.errors import UsageError
+from wal_e.errors import Interrupted, UsageError
 from wal_e.events import Level, Message, Progress, silent
 from wal_e.fsio import fsync_directory, make_directories, write_atomically
 from wal_e.parallel import ordered_map
@@ -220,3 +220,28 @@ def test_events_are_values() -> None:
     assert (message.level, dict(message.fields), message.detail) == (Level.INFO, {}, None)
     assert message == Message("here", "it happened")
     assert silent(Progress("x", 1, 2, 3)) is None
+
+
+@pytest.mark.parametrize("where", ["in the work", "in the items"])
+def test_h47_an_interruption_waits_for_nothing(where: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:
+            begun.set()
+            go_on.wait(60)
+        elif where == "in the work":
+            raise Interrupted("stopped by SIGTERM")
+        return item
+
+    def items() -> Iterator[int]:
+        yield 1
+        yield 0
+        assert begun.wait(60)
+        if where == "in the items":
+            raise Interrupted("stopped by SIGTERM")
+
+    with pytest.raises(Interrupted):
+        list(ordered_map(work, items(), threads=2, ahead=9))
+    assert not go_on.is_set()
+    go_on.set()

@@ -13,7 +13,6 @@ from wal_e.backup.budget import DEFAULT_MEMORY, share_out
 from wal_e.backup.copy import Copier, Outcome, Read
 from wal_e.backup.parent import NEWEST, ParentChoice, Work, find_parent, plan_reuse, plan_work, this_source
 from wal_e.backup.plan import Reuse, Verdict
-from wal_e.backup.rate import RateLimit
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.codec.compress import PAGES_LEVEL
@@ -22,6 +21,7 @@ from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
 from wal_e.pg.control import CONTROL_PATH, ControlData, read_control
 from wal_e.pg.datadir import FileEntry, Scan, file_entry, scan
+from wal_e.rate import RateLimit
 from wal_e.repo.blockmap import BLOCK_SIZE
 from wal_e.repo.filelist import FileWriter, StoredFiles
 from wal_e.repo.manifest import DirectoryRecord, Manifest, PackRef, Source, Summary
@@ -36,11 +36,11 @@ _BACKLOG: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the user asked for; `read_rate` is in bytes per second for all threads together, `memory` in bytes."""
+    """What the user asked for; `read_rate` holds all threads together to a rate, `memory` is in bytes."""
 
     data_directory: Path
     threads: int = 4
-    read_rate: int | None = None
+    read_rate: RateLimit | None = None
     offline: bool = False
     level: int = PAGES_LEVEL
     wal_timeout: timedelta = timedelta(minutes=10)
@@ -112,7 +112,7 @@ def copy_files(
             seed=backup.digest_seed,
             segment_blocks=control.relation_segment_blocks if control.data_checksums else None,
             stale=reuse.stale,
-            rate=RateLimit(request.read_rate) if request.read_rate else None,
+            rate=request.read_rate,
         )
         recorder = Recorder(packer, records)
         progress = _Tally(sum(file.size for file in files), packer, emit)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from wal_e.backup.gather import Gatherer, Run
-from wal_e.backup.rate import RateLimit
 from wal_e.backup.tasks import Piece, Task
 from wal_e.codec.crc32c import crc32c
 from wal_e.errors import DataDirectoryError
 from wal_e.pg.exclusion import is_relation, relation_block_offset
 from wal_e.pg.page import bad_pages
+from wal_e.rate import RateLimit
 from wal_e.repo.blockmap import (
     BLOCK_SIZE,
     FRAME_BLOCKS,

@@ -6,21 +6,21 @@ from wal_e.backup.offline import push_offline
 from wal_e.backup.parent import ParentChoice
 from wal_e.backup.run import push_backup
 from wal_e.cli.context import Context
+from wal_e.cli.priority import step_back
 from wal_e.codec.compress import PAGES_LEVEL
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
-from wal_e.errors import DataDirectoryError, UsageError
+from wal_e.errors import DataDirectoryError
 
 
 def run(context: Context) -> int:
     """Takes a base backup of a running cluster, or of a stopped one."""
     arguments, settings = context.arguments, context.settings
     refuse_plain_text(settings)
-    if arguments.cluster_read_rate_limit == 0:
-        raise UsageError("nothing can be read at 0 bytes per second", hint="Leave --cluster-read-rate-limit out.")
+    step_back(arguments)
     request = BackupRequest(
         arguments.PG_CLUSTER_DIRECTORY,
         threads=arguments.pool_size,
-        read_rate=arguments.cluster_read_rate_limit,
+        read_rate=context.rate(arguments.cluster_read_rate_limit),
         offline=arguments.while_offline,
         level=settings[COMPRESSION_LEVEL] if settings.is_set(COMPRESSION_LEVEL) else PAGES_LEVEL,
         wal_timeout=settings[BACKUP_WAL_TIMEOUT],
@@ -28,7 +28,7 @@ def run(context: Context) -> int:
         memory=arguments.memory or DEFAULT_MEMORY,
     )
     push = push_offline if request.offline else push_backup
-    with context.store(requests=request.threads) as store:
+    with context.store(requests=request.threads, limited=True) as store:
         summary = push(store, request, context.emit).summary
     if summary.checksum_failures and arguments.checksum_failure == "fail":
         raise DataDirectoryError(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from wal_e.cli.priority import parse_ionice
 from wal_e.config import AnyOption, Option, parse_choice, parse_count
-from wal_e.config.rows import DOWNLOAD_CONCURRENCY, READ_RATE_LIMIT, UPLOAD_CONCURRENCY
+from wal_e.config.rows import DOWNLOAD_CONCURRENCY, READ_RATE_LIMIT, UPLOAD_CONCURRENCY, parse_rate
 from wal_e.units import parse_duration, parse_size
 
 
@@ -64,6 +65,21 @@ def _target(name: str, metavar: str, help_text: str) -> Argument:
     return Argument((f"--target-{name}",), help_text, metavar=metavar, group="target")
 
 
+PRIORITY: Final = (
+    Argument(
+        ("--nice",),
+        "step back behind other processes by so much, from 0 to 19, as nice(1) does",
+        parse_count(0, 19),
+        metavar="NUMBER",
+    ),
+    Argument(
+        ("--ionice",),
+        "step back behind the disk accesses of others: idle, best-effort, or best-effort:0 to best-effort:7, the last "
+        "to be served",
+        parse_ionice,
+        metavar="CLASS[:LEVEL]",
+    ),
+)
 DIRECTORY: Final = Argument(("PG_CLUSTER_DIRECTORY",), "the data directory", Path)
 _DELETE: Final = "wal_e.cli.deletion"
 
@@ -78,7 +94,7 @@ COMMANDS: Final = (
             Argument(
                 ("--cluster-read-rate-limit",),
                 "read at most so many bytes per second, all threads together; 64MB is understood too",
-                parse_size,
+                parse_rate,
                 metavar="BYTES_PER_SECOND",
                 option=READ_RATE_LIMIT,
             ),
@@ -111,6 +127,7 @@ COMMANDS: Final = (
                 parse_size,
                 metavar="BYTES",
             ),
+            *PRIORITY,
             DIRECTORY,
         ),
     ),
@@ -165,6 +182,7 @@ COMMANDS: Final = (
                 parse_choice("off", "preserve"),
                 metavar="off|preserve",
             ),
+            *PRIORITY,
             DIRECTORY,
             Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
         ),

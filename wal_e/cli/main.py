@@ -9,12 +9,11 @@ The command `wal-e`: parses, sets up logging and signals, calls the command, and
 | 127 | no command |
 | 200 | an error of wal-fetch in a recovery without standby mode: PostgreSQL stops instead of ending recovery (H14) |
 
-Codes of wal-push are never above 125, which would end the archiver (H07).
+Codes of wal-push are never above 125, which would end the archiver (H07). SIGTERM and SIGINT have it end with 1; every
+other command ends by the signal, which shells show as 143 and 130.
 """
 
 import importlib
-import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from wal_e.cli.log import CRITICAL, MAIN, Log, make_log, message_of, to_stderr
 from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse, settle
 from wal_e.cli.progress import Listener
 from wal_e.cli.render import ReaderGone
-from wal_e.cli.signals import Signals
+from wal_e.cli.signals import Signals, end_by, settle_threads
 from wal_e.client import ASKED
 from wal_e.config import Settings, apply_envdir, load
 from wal_e.config.rows import DESTINATIONS
@@ -39,6 +38,7 @@ ERROR: Final = 1
 UNEXPECTED: Final = 2
 NO_COMMAND: Final = 127
 _FETCH: Final = "wal-fetch"
+_PUSH: Final = "wal-push"
 _SHELL_ADDS: Final = 128
 
 
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     outcome = run(sys.argv[1:] if argv is None else argv)
     if outcome.signal is not None:
         # Who asked us to stop must see it: PostgreSQL tells a stopped restore_command from one that found nothing.
-        signal.signal(outcome.signal, signal.SIG_DFL)
-        os.kill(os.getpid(), outcome.signal)
+        settle_threads()
+        end_by(outcome.signal)
     sys.exit(outcome.code)
 
 
@@ -62,18 +62,26 @@ class Outcome:
 
 def run(argv: Sequence[str]) -> Outcome:
     """Runs the command line to its outcome; nothing of Python's own errors gets out."""
-    session = _Session()
     with Signals() as signals:
+        session = _Session(signals)
         try:
-            return Outcome(session.run(argv))
+            outcome = Outcome(session.run(argv))
         except SystemExit as done:
             # argparse, after --help and --version.
             return Outcome(done.code if isinstance(done.code, int) else 0)
         except Exception as error:  # noqa: BLE001  the last line: PostgreSQL gets a code that fits, whatever it is
-            code = _report(session, error)
-            if not (_FETCH in argv if session.command is None else session.command == _FETCH):
-                return Outcome(code)
-            return _fetch_outcome(session, error, code, signals.received)
+            signals.closing = True
+            outcome = _failed(session, argv, error)
+        signals.closing = True
+        return outcome
+
+
+def _failed(session: "_Session", argv: Sequence[str], error: Exception) -> Outcome:
+    code, received = _report(session, error), session.signals.received
+    command = session.command or (_FETCH if _FETCH in argv else None)
+    if received is not None and command != _PUSH:
+        return Outcome(_SHELL_ADDS + received, received)
+    return Outcome(_fetch_code(session, error, code) if command == _FETCH else code)
 
 
 def _report(session: "_Session", error: Exception) -> int:
@@ -92,19 +100,18 @@ def _report(session: "_Session", error: Exception) -> int:
             return UNEXPECTED
 
 
-def _fetch_outcome(session: "_Session", error: Exception, code: int, received: int | None) -> Outcome:
+def _fetch_code(session: "_Session", error: Exception, code: int) -> int:
     """The exit code of wal-fetch tells PostgreSQL what to do; its own would say that the archive has no such file."""
-    if received is not None:
-        return Outcome(_SHELL_ADDS + received, received)
     fitting = session.fetch_code(error)
     by_hand = isinstance(error, CommandLineError) and not Path("PG_VERSION").exists()
-    return Outcome(code if by_hand else fitting)
+    return code if by_hand else fitting
 
 
 class _Session:
     """What is known so far, for the report of an error that may come at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
         self.log = Log(DESTINATIONS)
         self.debug = False
         self.command: str | None = None
@@ -117,6 +124,8 @@ class _Session:
         if command is None:
             raise _NoCommand("no subcommand was given", hint='Run "wal-e --help" to see the subcommands.')
         self.command = command.name
+        # What PostgreSQL waits for is short, and its cleanup is worth more than the moment it takes.
+        self.signals.impatient = command.name not in ASKED
         if command.name == "version":
             return _function(command.run)(Context(parsed.arguments, load([], environ={}), silent))
         settings = self._settings(parsed)
@@ -128,7 +137,9 @@ class _Session:
             detail = f'The subcommand is "{getattr(parsed.arguments, "subcommand", command.name)}".'
             listener(Message(MAIN, "starting WAL-E", detail=detail))
         try:
-            return _function(command.run)(Context(parsed.arguments, settings, listener, parsed.envdir, tuple(argv)))
+            return _function(command.run)(
+                Context(parsed.arguments, settings, listener, parsed.envdir, tuple(argv), self.signals.stop)
+            )
         finally:
             listener.close()
 

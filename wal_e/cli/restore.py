@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from wal_e.cli.context import Context
+from wal_e.cli.priority import step_back
 from wal_e.cli.recall import recall, write_settings
 from wal_e.errors import UsageError
 from wal_e.pg.recovery import RecoverySettings, Target
@@ -23,6 +24,7 @@ def run(context: Context) -> int:
     Without one it is the original's: the user writes them.
     """
     arguments = context.arguments
+    step_back(arguments)
     target, timeline = _target(arguments), _timeline(arguments.target_timeline)
     query = BackupQuery(arguments.BACKUP_NAME, target, timeline)
     placing, content, recovery = _placing(arguments), None, None
@@ -38,7 +40,7 @@ def run(context: Context) -> int:
             archive_mode_off=_archive_mode_off(arguments),
         )
     request = RestoreRequest(arguments.PG_CLUSTER_DIRECTORY, arguments.pool_size, placing, recovery)
-    with context.store(requests=request.threads) as store:
+    with context.store(requests=request.threads, limited=True) as store:
         fetch_backup(store, query, request, context.emit)
     if content is not None:
         write_settings(content, request.data_directory)

@@ -108,7 +108,6 @@ FOREIGN: Final = (
         "objects are locked by the bucket's default retention, if at all",
     ),
     Foreign(("WALG_SSH_PREFIX", "WALG_OSS_PREFIX"), Fate.MISSING, "there is no such store here"),
-    Foreign(("WALG_NETWORK_RATE_LIMIT",), Fate.MISSING, "this build does not limit what goes over the network"),
     Foreign(("WALG_SENTINEL_USER_DATA",), Fate.MISSING, "a backup carries no data of the user's in this build"),
     Foreign(("WALG_STATSD_ADDRESS", "WALG_STATSD_EXTRA_TAGS"), Fate.MISSING, "this build sends metrics to nobody"),
 )

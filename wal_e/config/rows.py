@@ -13,6 +13,7 @@ ARCHIVE: Final = "archive"
 COMMANDS: Final = "commands"
 LOGGING: Final = "logging"
 PATIENCE: Final = "patience"
+RATES: Final = "rates"
 AGENT_GROUP: Final = "agent"
 
 NO: Final = False
@@ -34,6 +35,14 @@ def parse_retries(text: str) -> int | None:
     except ValueError:
         raise UsageError(f'"{text}" is not a whole number', hint="Write how many tries there may be.") from None
     return tries if tries >= 1 else None
+
+
+def parse_rate(text: str) -> int:
+    """Reads bytes per second as a size; at 0 nothing would ever pass."""
+    rate = parse_size(text)
+    if rate == 0:
+        raise UsageError("at 0 bytes per second nothing passes", hint="Leave the limit out to have none.")
+    return rate
 
 
 def parse_agent(text: str) -> bool:
@@ -71,6 +80,11 @@ def _patience(name: str, default: timedelta, shown: str, help_text: str) -> Opti
     return Option(
         name, (variable,), help_text, default, parse_duration, metavar="DURATION", group=PATIENCE, shown=shown
     )
+
+
+def _rate(name: str, aliases: tuple[str, ...], help_text: str) -> Option[int | None]:
+    variables = (f"WALE_{name.upper().replace('-', '_')}", *aliases)
+    return Option(name, variables, help_text, None, parse_rate, metavar="BYTES_PER_SECOND", group=RATES)
 
 
 SWIFT_PREFIX: Final = _prefix("swift", "SWIFT", "OpenStack Swift", "swift://container/path")
@@ -141,7 +155,7 @@ READ_RATE_LIMIT: Final[Option[int | None]] = Option(
     ("WALE_CLUSTER_READ_RATE_LIMIT", "WALG_DISK_RATE_LIMIT"),
     "--cluster-read-rate-limit of backup-push, where it is not given it",
     None,
-    parse_size,
+    parse_rate,
     flag=False,
     metavar="BYTES_PER_SECOND",
     group=COMMANDS,
@@ -214,6 +228,17 @@ RETRIES: Final[Option[int | None]] = Option(
     parse_retries,
     metavar="NUMBER",
     group=PATIENCE,
+)
+UPLOAD_RATE_LIMIT: Final = _rate(
+    "upload-rate-limit",
+    ("WALG_NETWORK_RATE_LIMIT",),
+    "backup-push sends at most so many bytes per second, all threads together (10MB is understood too); WAL is not "
+    "held up",
+)
+DOWNLOAD_RATE_LIMIT: Final = _rate(
+    "download-rate-limit",
+    (),
+    "backup-fetch and export fetch at most so many bytes per second, all threads together",
 )
 FOREIGN_LEVELS: Final = ("NORMAL", "DEVEL", "ERROR")
 FOREIGN_LEVEL: Final[Option[str]] = Option(
@@ -289,6 +314,8 @@ GLOBAL_OPTIONS: Final[tuple[AnyOption, ...]] = (
     BACKUP_WAL_TIMEOUT,
     STORE_TIMEOUT,
     RETRIES,
+    UPLOAD_RATE_LIMIT,
+    DOWNLOAD_RATE_LIMIT,
     TERSE,
     LOG_DESTINATION,
     SYSLOG_FACILITY,

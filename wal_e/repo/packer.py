@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from wal_e.codec.compress import compress
+from wal_e.errors import Interrupted
 from wal_e.repo.blockmap import FrameRef, block_count
 from wal_e.repo.layout import pack_key
 from wal_e.repo.manifest import PackRef
@@ -39,7 +40,8 @@ class Packer:
     Writes frames into packs of one backup; a context manager.
 
     Leaving the block normally uploads the last pack and waits for all of them, so every `FrameRef` handed out is
-    then stored; leaving it with an error stops uploading and leaves only unreferenced objects behind.
+    then stored; leaving it with an error stops uploading and leaves only unreferenced objects behind. `Interrupted`
+    does not wait for uploads that are under way.
     """
 
     def __init__(self, store: Store, backup: str, *, level: int, uploads: int = 2, target: int = PACK_TARGET) -> None:
@@ -62,11 +64,16 @@ class Packer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        interrupted = isinstance(error, Interrupted)
         try:
             if kind is None:
                 self._finish()
+        except Interrupted:
+            interrupted = True
+            raise
         finally:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            # The process is about to end then, and what is under way is abandoned.
+            self._executor.shutdown(wait=not interrupted, cancel_futures=True)
 
     @property
     def stored(self) -> int:

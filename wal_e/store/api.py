@@ -50,10 +50,15 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a put sends: `size` bytes that can be opened again for every retry."""
+    """
+    What a put sends: `size` bytes that can be opened again for every retry.
+
+    `open` is for sending them, and may be held to a rate. Who only wants a digest opens them with `look`.
+    """
 
     size: int
     open: Callable[[], BinaryIO]
+    unpaced: Callable[[], BinaryIO] | None = None
 
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview) -> "Body":
@@ -67,6 +72,10 @@ class Body:
     def of_file(cls, path: Path) -> "Body":
         """A body of a file's present size; the file must not change while it is sent."""
         return cls(path.stat().st_size, lambda: path.open("rb"))
+
+    def look(self) -> BinaryIO:
+        """The bytes, opened by somebody who does not send them."""
+        return (self.unpaced or self.open)()
 
 
 class _View(io.RawIOBase):

@@ -214,7 +214,7 @@ class Retrying:
             stored = info.etag if _is_md5(info.etag) else _digest(self.get(key))
         except NotFound:
             return None
-        with body.open() as source:
+        with body.look() as source:
             mine = _digest(iter(lambda: source.read(CHUNK), b""))
         return info if stored == mine else None
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from wal_e.config import Settings
 from wal_e.events import Sink, silent
+from wal_e.rate import RateLimit
+from wal_e.stop import Stop
 from wal_e.store.api import Store
+from wal_e.store.flow import Flowing
 from wal_e.store.limit import Limited
 from wal_e.store.meter import Metered
 from wal_e.store.prefix import EitherSpelling, Prefixed
@@ -21,15 +24,20 @@ def _unwrapped(store: Store) -> Store:
 @dataclass(frozen=True, slots=True)
 class StackOptions:
     """
-    What callers may choose: `concurrency` in requests under way, patience, and who hears of repeats.
+    What callers may choose: `concurrency` in requests under way, patience, rates, and who hears of repeats.
 
+    `upload` and `download` hold what is sent and fetched to a rate. Once `stop` is requested, what is under way
+    ends with `Interrupted`.
     `wrap` stands directly around the driver; that is where fault tests put their faults.
     """
 
     concurrency: int = 16
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock | None = None
     emit: Sink = silent
+    upload: RateLimit | None = None
+    download: RateLimit | None = None
+    stop: Stop = field(default_factory=Stop)
     wrap: Callable[[Store], Store] = _unwrapped
 
 
@@ -53,7 +61,9 @@ def build_stack(url_text: str, settings: Settings, options: StackOptions | None 
     driver = driver_for(url.scheme)
     meter = Metered(chosen.wrap(driver.open(url, settings)))
     limited = Limited(meter, chosen.concurrency)
-    patient = Retrying(limited, chosen.retry, clock=chosen.clock, emit=chosen.emit)
+    flowing = Flowing(limited, upload=chosen.upload, download=chosen.download, stop=chosen.stop)
+    clock = chosen.clock or Clock(wait=chosen.stop.wait)
+    patient = Retrying(flowing, chosen.retry, clock=clock, emit=chosen.emit)
     return Stack(_below_path(patient, url, slash_trap=driver.slash_trap), meter)
 
 

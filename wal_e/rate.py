@@ -1,4 +1,4 @@
-"""A limit on bytes per second that several threads share."""
+"""A limit on bytes per second that several threads share: on what is read from the disk, sent, or fetched."""
 
 import threading
 import time
