@@ -9,11 +9,11 @@ import pytest
 
 from tests.backup.tiny import Listener, check_restorable, push
 from tests.faults.faulty_store import FaultyStore
-from wal_e.backup import contents, offline
+from wal_e.backup import archived, contents, offline
 from wal_e.backup.archived import wait_for_wal
 from wal_e.backup.run import free_name
 from wal_e.errors import Corrupt, DataDirectoryError, LeaseHeld, LeaseLost, WalMissing, WrongCluster
-from wal_e.events import Progress, silent
+from wal_e.events import Level, Message, Progress, silent
 from wal_e.pg.control import read_control
 from wal_e.pg.wal import SegmentName
 from wal_e.rate import RateLimit
@@ -158,7 +158,9 @@ def test_h23_wal_that_does_not_arrive_is_missed_by_name() -> None:
     store.put(wal_key(str(SEGMENTS[0])), Body.of(b"x"))
     heard = Listener()
     with pytest.raises(WalMissing, match="did not arrive") as error:
-        wait_for_wal(store, SEGMENTS, timedelta(0), heard, explain=lambda: "The archiver failed 3 times.")
+        wait_for_wal(
+            store, SEGMENTS, timedelta(0), heard, standby=False, explain=lambda: "The archiver failed 3 times."
+        )
     assert str(SEGMENTS[1]) in (error.value.detail or "")
     assert str(SEGMENTS[0]) not in (error.value.detail or "")
     assert "The archiver failed 3 times." in (error.value.detail or "")
@@ -169,7 +171,28 @@ def test_h23_wal_that_is_there_is_not_waited_for() -> None:
     store = MemoryStore()
     for segment in SEGMENTS:
         store.put(wal_key(str(segment)), Body.of(b"x"))
-    wait_for_wal(store, SEGMENTS, timedelta(0), silent, explain=lambda: pytest.fail("nobody asked"))
+    wait_for_wal(store, SEGMENTS, timedelta(0), silent, standby=False, explain=lambda: pytest.fail("nobody asked"))
+
+
+def test_h23_a_long_wait_says_once_what_to_do_on_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    now = 0.0
+
+    def sleep(_seconds: float) -> None:
+        nonlocal now
+        now += 20
+        if now >= 100:
+            for segment in SEGMENTS:
+                store.put(wal_key(str(segment)), Body.of(b"x"))
+
+    monkeypatch.setattr(archived.time, "monotonic", lambda: now)
+    monkeypatch.setattr(archived.time, "sleep", sleep)
+    heard = Listener()
+    wait_for_wal(store, SEGMENTS, timedelta(minutes=10), heard, standby=True, explain=lambda: None)
+    (warning,) = [event for event in heard.events if isinstance(event, Message) and event.level is Level.WARNING]
+    assert "still waiting" in warning.message
+    assert str(SEGMENTS[0]) in (warning.detail or "")
+    assert "on the primary, SELECT pg_switch_wal()" in (warning.hint or "")
 
 
 def test_a_rate_limit_spreads_requests_over_time() -> None:

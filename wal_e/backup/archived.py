@@ -6,12 +6,19 @@ from datetime import timedelta
 from typing import Final
 
 from wal_e.errors import WalMissing
-from wal_e.events import Message, Sink
+from wal_e.events import Level, Message, Sink
 from wal_e.pg.wal import SegmentName
 from wal_e.repo.wal import wal_exists
 from wal_e.store.api import Store
 
 _PAUSE: Final = 0.25
+_LONG: Final = 30.0
+"""Seconds after which the wait is no longer what every backup has: a busy archiver delivers a segment sooner."""
+_ON_PRIMARY: Final = "Look for archive_command's error in the server's log."
+_ON_STANDBY: Final = (
+    "A standby cannot end the segment: on the primary, SELECT pg_switch_wal(), or wait for its archive_timeout. If "
+    "that changes nothing, look for archive_command's error in the primary's log."
+)
 
 
 def wait_for_wal(
@@ -20,14 +27,18 @@ def wait_for_wal(
     timeout: timedelta,
     emit: Sink,
     *,
+    standby: bool = False,
     explain: Callable[[], str | None],
 ) -> None:
     """
     Returns when every segment is in the archive; raises `WalMissing` when some are not at the deadline.
 
-    `explain` is asked then for what the server's archiver has to say.
+    Where it takes long, a warning says what to do meanwhile; with `standby` that is to be done on the primary.
+    `explain` is asked for what the server's archiver has to say.
     """
-    deadline = time.monotonic() + timeout.total_seconds()
+    begun = time.monotonic()
+    hint = _ON_STANDBY if standby else _ON_PRIMARY
+    told = False
     missing = [segment for segment in segments if not wal_exists(store, str(segment))]
     if missing:
         emit(
@@ -37,13 +48,29 @@ def wait_for_wal(
                 detail=f"Waiting until {missing[0]} to {missing[-1]} are in the archive.",
             )
         )
-    while missing and time.monotonic() < deadline:
+    while missing and (waited := time.monotonic() - begun) < timeout.total_seconds():
+        if waited >= _LONG and not told:
+            told = True
+            emit(_still_waiting(missing, waited, explain(), hint))
         time.sleep(_PAUSE)
         missing = [segment for segment in missing if not wal_exists(store, str(segment))]
     if missing:
         raise WalMissing(
             f"WAL that the base backup needs did not arrive in the archive within {timeout}",
-            detail=" ".join(filter(None, (f"Missing: {', '.join(map(str, missing[:10]))}.", explain()))),
-            hint="Look for archive_command's error in the server's log; on a standby, the primary must switch its "
-            "segment (SELECT pg_switch_wal()). The backup was not committed; take it again then.",
+            detail=_detail(missing, explain()),
+            hint=f"{hint} The backup was not committed; take it again then.",
         )
+
+
+def _still_waiting(missing: Sequence[SegmentName], waited: float, said: str | None, hint: str) -> Message:
+    return Message(
+        __name__,
+        f"still waiting for WAL that the base backup needs, after {waited:.0f} s",
+        detail=_detail(missing, said),
+        hint=hint,
+        level=Level.WARNING,
+    )
+
+
+def _detail(missing: Sequence[SegmentName], said: str | None) -> str:
+    return " ".join(filter(None, (f"Missing: {', '.join(map(str, missing[:10]))}.", said)))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from wal_e.backup.archived import wait_for_wal
 from wal_e.backup.checks import archiver_trouble, check_same_directory, check_server
 from wal_e.backup.contents import BackupRequest, BackupResult, Copy, NewBackup, build_manifest, copy_files, report
+from wal_e.backup.watch import watching
 from wal_e.events import Message, Sink
 from wal_e.pg.server import BackupStart, BackupStop, Server, ServerFacts
 from wal_e.pg.wal import SegmentName
@@ -58,10 +59,17 @@ def _push(store: Store, request: BackupRequest, emit: Sink, lease: Lease) -> Bac
         name = free_name(store, start.timeline, start.lsn, facts.segment_size, standby=start.in_recovery)
         emit(Message(__name__, "start base backup", detail=f'The backup is "{name}".', fields={"name": name}))
         new = NewBackup(name, identity.digest_seed, facts.server_version_num)
-        copy = copy_files(store, request, new, lease.watched(emit))
+        copy = copy_files(store, request, new, watching(server, lease.watched(emit)))
         stop = server.stop_backup()
         summary = _summary(name, request, _Session(facts, label, start, stop), copy)
-        wait_for_wal(store, summary.segments(), request.wal_timeout, emit, explain=lambda: archiver_trouble(server))
+        wait_for_wal(
+            store,
+            summary.segments(),
+            request.wal_timeout,
+            emit,
+            standby=start.in_recovery,
+            explain=lambda: archiver_trouble(server),
+        )
     manifest = build_manifest(summary, copy, _text(stop.backup_label), _text(stop.tablespace_map))
     lease.check()
     commit(store, manifest)

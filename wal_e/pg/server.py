@@ -173,11 +173,16 @@ class Server:
         if self._started is None:
             raise ServerError("no base backup is in progress in this session")
         function = "pg_backup_stop(%s)" if self._version >= _RENAMED else "pg_stop_backup(false, %s)"
-        lsn, label, tablespace_map = self._row(
-            f"SELECT lsn::text, {_raw('labelfile')}, {_raw('spcmapfile')}"  # noqa: S608 - made of constants
-            f" FROM pg_catalog.{function}",
-            (wait_for_archive,),
-        )
+        try:
+            lsn, label, tablespace_map = self._row(
+                f"SELECT lsn::text, {_raw('labelfile')}, {_raw('spcmapfile')}"  # noqa: S608 - made of constants
+                f" FROM pg_catalog.{function}",
+                (wait_for_archive,),
+            )
+        except ServerError:
+            # After a promotion the server refuses, in words that do not say what to do; ours do.
+            self._check_same_place(self._started)
+            raise
         started, self._started = self._started, None
         self._check_same_place(started)
         return BackupStop(
@@ -249,7 +254,7 @@ class Server:
             "the server changed its timeline during the base backup",
             detail=f"It was on timeline {started.timeline}, and is on {timeline}"
             f"{' after a promotion' if started.in_recovery and not in_recovery else ''}.",
-            hint="Take the base backup again.",
+            hint="The base backup was not committed. Take it again.",
         )
 
     def _xmax(self) -> int | None:
