@@ -25,6 +25,12 @@ def test_two_standby_backups_with_one_start_position_do_not_collide(scene: Scene
     second = scene.backup(standby)
     assert len({primary, first, second}) == 3
     assert first.split("_")[:3] == second.split("_")[:3]
+    export = scene.new_path("export")
+    scene.wal_e("export", "--wal", "--output", export, first)
+    alone = scene.adopt(major, export, {"archive_mode": "off"}).start()
+    assert alone.value("select count(*) from foobar") == FOOBAR_ROWS
+    assert not alone.value("select pg_is_in_recovery()")
+    alone.stop()
     for name in (first, second):
         copy = scene.restore(major, name, "--standby").start()
         copy.wait_for("select count(*) from foobar", FOOBAR_ROWS)

@@ -81,6 +81,21 @@ PRIORITY: Final = (
     ),
 )
 DIRECTORY: Final = Argument(("PG_CLUSTER_DIRECTORY",), "the data directory", Path)
+_PLACES: Final = (
+    Argument(
+        ("--blind-restore",),
+        "put every tablespace into the data directory, as a plain directory",
+        switch=True,
+        group="places",
+    ),
+    Argument(
+        ("--restore-spec",),
+        "a JSON file that says where tablespaces go, or SOURCE: where they were",
+        metavar="FILE|SOURCE",
+        group="places",
+    ),
+)
+STDOUT: Final = "-"
 _DELETE: Final = "wal_e.cli.deletion"
 
 COMMANDS: Final = (
@@ -137,18 +152,7 @@ COMMANDS: Final = (
         "wal_e.cli.restore:run",
         (
             _pool_size(4, "how many threads fetch and write", DOWNLOAD_CONCURRENCY),
-            Argument(
-                ("--blind-restore",),
-                "put every tablespace into the data directory, as a plain directory",
-                switch=True,
-                group="places",
-            ),
-            Argument(
-                ("--restore-spec",),
-                "a JSON file that says where tablespaces go, or SOURCE: where they were",
-                metavar="FILE|SOURCE",
-                group="places",
-            ),
+            *_PLACES,
             Argument(("--standby",), "make a follower, which fetches WAL until it is promoted", switch=True),
             _target("time", "TIME", "recover to this time; it needs an offset from UTC, as 2026-11-23 14:30:00+00"),
             _target("lsn", "LSN", "recover to this position in the WAL"),
@@ -184,6 +188,35 @@ COMMANDS: Final = (
             ),
             *PRIORITY,
             DIRECTORY,
+            Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
+        ),
+    ),
+    Command(
+        "export",
+        "write a base backup as pg_basebackup does: as a directory, or as a tar",
+        "wal_e.cli.export:run",
+        (
+            _pool_size(4, "how many threads fetch", DOWNLOAD_CONCURRENCY),
+            Argument(
+                ("-F", "--format"),
+                "plain (p): a directory, or tar (t); without it tar for stdout and for a file whose name ends in .tar, "
+                "else plain",
+                parse_choice("plain", "tar", "p", "t"),
+                metavar="FORMAT",
+            ),
+            Argument(
+                ("-o", "--output"),
+                "an empty or missing directory, or a new file, or - for stdout",
+                default=STDOUT,
+                metavar="DIR|FILE|-",
+            ),
+            Argument(
+                ("--wal",),
+                "with the WAL that the backup needs in pg_wal, so that the copy starts without an archive",
+                switch=True,
+            ),
+            *_PLACES,
+            *PRIORITY,
             Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
         ),
     ),

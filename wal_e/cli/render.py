@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -45,10 +46,31 @@ def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 def write_out(text: str) -> None:
     """Writes to stdout as it is; `ReaderGone` where the reader has left, `WalEError` where it cannot be written."""
-    try:
+    with _stdout():
         sys.stdout.flush()
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def write_binary(chunks: Iterable[bytes | memoryview]) -> None:
+    """
+    Writes bytes to stdout, and makes them durable where that is a file; raises as `write_out` does.
+
+    Where the chunks raise, what was written until then is not whole.
+    """
+    for chunk in chunks:
+        with _stdout():
+            sys.stdout.buffer.write(chunk)
+    with _stdout():
+        sys.stdout.buffer.flush()
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            os.fsync(sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _stdout() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         _drop_stdout()
         raise ReaderGone("nobody reads the output any more") from None

@@ -27,7 +27,7 @@ def run(context: Context) -> int:
     step_back(arguments)
     target, timeline = _target(arguments), _timeline(arguments.target_timeline)
     query = BackupQuery(arguments.BACKUP_NAME, target, timeline)
-    placing, content, recovery = _placing(arguments), None, None
+    placing, content, recovery = placing_of(arguments), None, None
     if _recovers(arguments):
         recalled = recall(context)
         content = recalled.settings
@@ -113,7 +113,8 @@ def _timeline(text: str | None) -> Timeline:
     raise UsageError(f'"{text}" is not a timeline', hint="Give a number from 1 on, latest, or current.")
 
 
-def _placing(arguments: argparse.Namespace) -> Placing | RestoreSpec:
+def placing_of(arguments: argparse.Namespace) -> Placing | RestoreSpec:
+    """Where --blind-restore and --restore-spec put tablespaces."""
     if arguments.blind_restore:
         return Placing.BLIND
     if arguments.restore_spec is None:

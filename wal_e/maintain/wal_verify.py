@@ -23,6 +23,7 @@ from wal_e.maintain.wal_facts import WalFacts, read_wal, size_of_segments
 from wal_e.maintain.wal_report import BackupVerdict, State, Status, TimelineVerdict, WalReport, judge
 from wal_e.parallel import ordered_map
 from wal_e.pg.wal import SegmentName, history_name, is_segment
+from wal_e.pg.wal_content import checked
 from wal_e.repo.catalogue import list_backups, load_summary
 from wal_e.repo.cluster import read_identity
 from wal_e.repo.layout import WAL_PREFIX, WAL_SUFFIX
@@ -30,7 +31,6 @@ from wal_e.repo.manifest import Summary
 from wal_e.repo.wal import WalObject, list_wal, wal_exists
 from wal_e.store.api import Store
 from wal_e.units import GIB
-from wal_e.wal.content import checked
 
 _AHEAD: Final = 256
 """How many segments an agent has under way at most: the largest --pool-size of wal-push."""

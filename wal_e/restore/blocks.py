@@ -6,7 +6,7 @@ the next begins, so memory is bounded by the batch, whatever the size of the clu
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ class Wanted:
     extent: Extent
 
 
-def batches(files: Sequence[FileRecord]) -> Iterator[list[FileRecord]]:
+def batches(files: Iterable[FileRecord]) -> Iterator[list[FileRecord]]:
     """Cuts the files into runs of at most `BATCH` bytes each, or of one file."""
     batch: list[FileRecord] = []
     size = 0
@@ -56,6 +56,36 @@ def batches(files: Sequence[FileRecord]) -> Iterator[list[FileRecord]]:
         size += record.size
     if batch:
         yield batch
+
+
+def check_holes(record: FileRecord, block_map: BlockMap, zero: bytes) -> BlockMap:
+    """
+    Returns the map of a file; `Corrupt` unless what no frame covers is zeros by its digest: a lost extent is no hole.
+
+    `zero` is the digest of a block of zeros.
+    """
+    if block_map.blocks != block_count(record.size):
+        raise Corrupt(f'the block map of "{record.path}" does not fit its size')
+    for hole in holes(block_map):
+        expected = zero * len(hole)
+        if block_map.digests[hole.start * DIGEST_SIZE : hole.stop * DIGEST_SIZE] != expected:
+            raise Corrupt(f'the block map of "{record.path}" lacks blocks that are not zeros')
+    return block_map
+
+
+def verified_blocks(want: Wanted, content: bytes, seed: int) -> memoryview:
+    """The wanted blocks of a frame's content; one that does not have the digest it should raises `Corrupt`."""
+    extent = want.extent
+    blocks = memoryview(content)[extent.slot * BLOCK_SIZE : (extent.slot + extent.count) * BLOCK_SIZE]
+    expected = want.block_map.digests[extent.first * DIGEST_SIZE : (extent.first + extent.count) * DIGEST_SIZE]
+    if len(blocks) != extent.count * BLOCK_SIZE or b"".join(digest_blocks(blocks, seed)) != expected:
+        raise Corrupt(
+            f'blocks of "{want.record.path}" are not those that were backed up',
+            detail=f"Block {extent.first} and the {extent.count - 1} after it come from the pack "
+            f'"{extent.frame.pack}" at byte {extent.frame.offset}.',
+            hint="Restore another backup: wal-e backup-list shows them.",
+        )
+    return blocks
 
 
 class BlockWriter:
@@ -73,16 +103,20 @@ class BlockWriter:
         """
         Creates the files, writes every block, and makes them durable.
 
-        `progress` hears of bytes written and bytes fetched. A block whose digest is not what the map says raises
-        `Corrupt`, before it is written.
+        `progress` hears of bytes that are in place, holes among them, and of bytes fetched. A block whose digest is not
+        what the map says raises `Corrupt`, before it is written.
         """
         maps = load_maps(self._store, files)
         wanted: dict[FrameRef, list[Wanted]] = {}
         for record in files:
-            block_map = self._check(record, maps[record.path])
+            block_map = check_holes(record, maps[record.path], self._zero)
             self._create(record)
+            left = record.size
             for extent in block_map.extents:
+                left -= min(extent.count * BLOCK_SIZE, record.size - extent.first * BLOCK_SIZE)
                 wanted.setdefault(extent.frame, []).append(Wanted(record, block_map, extent))
+            if left:
+                progress(left, 0)
 
         def restore(request: ReadRange) -> tuple[int, int]:
             written = sum(
@@ -101,26 +135,16 @@ class BlockWriter:
 
     def read(self, record: FileRecord) -> bytes:
         """The whole content of one small file, checked; nothing is written."""
-        block_map = self._check(record, load_maps(self._store, [record])[record.path])
+        block_map = check_holes(record, load_maps(self._store, [record])[record.path], self._zero)
         content = bytearray(block_count(record.size) * BLOCK_SIZE)
         for request in plan_reads(extent.frame for extent in block_map.extents):
             for frame, data in read_frames(self._store, request):
                 for extent in block_map.extents:
                     if extent.frame == frame:
-                        blocks = self._verified(Wanted(record, block_map, extent), data)
+                        blocks = verified_blocks(Wanted(record, block_map, extent), data, self._seed)
                         start = extent.first * BLOCK_SIZE
                         content[start : start + len(blocks)] = blocks
         return bytes(content[: record.size])
-
-    def _check(self, record: FileRecord, block_map: BlockMap) -> BlockMap:
-        """What no frame covers must be zeros by its digest: a lost extent is not a hole."""
-        if block_map.blocks != block_count(record.size):
-            raise Corrupt(f'the block map of "{record.path}" does not fit its size')
-        for hole in holes(block_map):
-            expected = self._zero * len(hole)
-            if block_map.digests[hole.start * DIGEST_SIZE : hole.stop * DIGEST_SIZE] != expected:
-                raise Corrupt(f'the block map of "{record.path}" lacks blocks that are not zeros')
-        return block_map
 
     def _create(self, record: FileRecord) -> None:
         path = f"{self._root}/{record.path}"
@@ -137,21 +161,8 @@ class BlockWriter:
         except OSError as error:
             raise unusable(Path(path), error) from error
 
-    def _verified(self, want: Wanted, content: bytes) -> memoryview:
-        extent = want.extent
-        blocks = memoryview(content)[extent.slot * BLOCK_SIZE : (extent.slot + extent.count) * BLOCK_SIZE]
-        expected = want.block_map.digests[extent.first * DIGEST_SIZE : (extent.first + extent.count) * DIGEST_SIZE]
-        if len(blocks) != extent.count * BLOCK_SIZE or b"".join(digest_blocks(blocks, self._seed)) != expected:
-            raise Corrupt(
-                f'blocks of "{want.record.path}" are not those that were backed up',
-                detail=f"Block {extent.first} and the {extent.count - 1} after it come from the pack "
-                f'"{extent.frame.pack}" at byte {extent.frame.offset}.',
-                hint="Restore another backup: wal-e backup-list shows them.",
-            )
-        return blocks
-
     def _write_blocks(self, want: Wanted, content: bytes) -> int:
-        blocks = self._verified(want, content)
+        blocks = verified_blocks(want, content, self._seed)
         start = want.extent.first * BLOCK_SIZE
         data = blocks[: want.record.size - start]
         path = f"{self._root}/{want.record.path}"

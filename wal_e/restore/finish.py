@@ -1,6 +1,7 @@
 """The files that a restore makes itself: label, tablespace map, recovery settings, backup_manifest."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,20 @@ _NANOSECONDS: Final = 1_000_000_000
 _LAST_SECOND: Final = 253_402_300_799
 
 
+@dataclass(frozen=True, slots=True)
+class AsTaken:
+    """
+    The copy is what pg_basebackup would have written: no recovery settings, and no signal file.
+
+    With `wal` it has the WAL in its pg_wal that makes it consistent.
+    """
+
+    wal: bool
+
+
+Recovery = RecoverySettings | AsTaken | None
+
+
 def in_place_files(target: Path, manifest: Manifest) -> Mapping[str, str]:
     """The restored files that recovery settings are written into, as text."""
     if all(record.path != AUTO_CONF for record in manifest.files):
@@ -29,7 +44,7 @@ def in_place_files(target: Path, manifest: Manifest) -> Mapping[str, str]:
 
 
 def final_files(
-    manifest: Manifest, places: Places, existing: Mapping[str, str], recovery: RecoverySettings | None
+    manifest: Manifest, places: Places, existing: Mapping[str, str], recovery: Recovery
 ) -> dict[str, bytes]:
     """What to write at the end, path to content, in the order of writing; pg_control is not among it. Pure."""
     files: dict[str, bytes] = {}
@@ -48,8 +63,10 @@ def final_files(
     return files | {path: _encode(text) for path, text in texts.items()}
 
 
-def _recovery(manifest: Manifest, auto_conf: str, recovery: RecoverySettings | None) -> dict[str, str]:
+def _recovery(manifest: Manifest, auto_conf: str, recovery: Recovery) -> dict[str, str]:
     major = manifest.summary.major
+    if isinstance(recovery, AsTaken):
+        return {}
     if recovery is not None:
         return recovery_files(recovery, major, auto_conf)
     if major < SIGNALS_SINCE or manifest.summary.offline:

@@ -4,6 +4,7 @@ Bringing a base backup back: check, create, fill, make durable, and let pg_contr
 Until its last rename the target cannot be started, and a run that died is repeated with the same command.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,6 @@ from wal_e.errors import Corrupt
 from wal_e.events import Message, Progress, Sink
 from wal_e.fsio import fsync_directory, write_atomically
 from wal_e.pg.control import CONTROL_PATH, parse_control
-from wal_e.pg.recovery import RecoverySettings
 from wal_e.repo.catalogue import load_manifest
 from wal_e.repo.cluster import read_identity
 from wal_e.repo.filelist import FileRecord
@@ -31,7 +31,7 @@ from wal_e.restore.directory import (
     unmark_version,
     unusable,
 )
-from wal_e.restore.finish import final_files, in_place_files
+from wal_e.restore.finish import AsTaken, Recovery, final_files, in_place_files
 from wal_e.restore.select import BackupQuery, select_backup
 from wal_e.restore.tablespaces import (
     Places,
@@ -42,6 +42,7 @@ from wal_e.restore.tablespaces import (
     existing_links,
     map_tablespaces,
 )
+from wal_e.restore.wal import needed_wal
 from wal_e.store.api import Store
 
 _MODES: Final = frozenset({0o700, 0o750})
@@ -55,12 +56,13 @@ class RestoreRequest:
 
     `recovery` None stands for the original's way: whoever restores writes the recovery settings; from
     PostgreSQL 12 on a signal file is made all the same, except for a cluster that was backed up while shut down.
+    `AsTaken` is for an export.
     """
 
     data_directory: Path
     threads: int = 4
     placing: Placing | RestoreSpec = Placing.DEFAULT
-    recovery: RecoverySettings | None = None
+    recovery: Recovery = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,17 @@ def restore_backup(store: Store, manifest: Manifest, request: RestoreRequest, em
     Restores one backup, as its manifest describes it, into an empty or missing directory.
 
     Raises `DataDirectoryError` where the target is in use, not empty or too small, `UsageError` where a tablespace
-    cannot go where it should, and `Corrupt` where stored bytes are not those that were backed up.
+    cannot go where it should, `WalMissing` where an export lacks WAL, and `Corrupt` where stored bytes are not those
+    that were backed up.
     """
     target = request.data_directory.absolute()
     summary = manifest.summary
-    seed = _digest_seed(store, summary)
+    seed = digest_seed(store, summary)
     places = map_tablespaces(summary.tablespaces, request.placing, existing_links(target))
     check_places(places, target)
     sizes = _sizes(manifest, places, target)  # a list of files that is damaged shows now, before anything is touched
     owner = choose_owner(target, manifest.owner)
+    wal = needed_wal(store, summary, emit) if isinstance(request.recovery, AsTaken) and request.recovery.wal else []
     emit(
         Message(
             __name__,
@@ -107,16 +111,18 @@ def restore_backup(store: Store, manifest: Manifest, request: RestoreRequest, em
     )
     if not is_unfinished(target):
         check_on_disk(places, target, summary.major)
-    prepare(target, _root_mode(manifest))
+    prepare(target, root_mode(manifest))
     check_on_disk(places, target, summary.major)
-    check_space(sizes)
+    check_space([*sizes, (target, sum(file.size for file in wal))])
     _make_directories(manifest, places, target, owner)
     writer = BlockWriter(store, target, seed=seed, owner=owner, threads=request.threads)
     _write_files(writer, manifest, emit)
     control = writer.read(_control_record(manifest))
     parse_control(control)
     for path, content in final_files(manifest, places, in_place_files(target, manifest), request.recovery).items():
-        _write(target / path, content, owner)
+        _write(target / path, [content], owner)
+    for file in wal:
+        _write(target / file.path, file.content(), owner)
     _settle(manifest, places, target, owner)
     _complete(manifest, target, owner, control)
     emit(
@@ -130,7 +136,8 @@ def restore_backup(store: Store, manifest: Manifest, request: RestoreRequest, em
     return RestoreResult(summary, summary.size)
 
 
-def _digest_seed(store: Store, summary: Summary) -> int:
+def digest_seed(store: Store, summary: Summary) -> int:
+    """The seed of the archive's digests; `Corrupt` where the archive does not say, or is another cluster's."""
     identity = read_identity(store)
     if identity is None:
         raise Corrupt(
@@ -163,7 +170,8 @@ def _control_record(manifest: Manifest) -> FileRecord:
     raise Corrupt(f'the backup "{manifest.summary.name}" has no pg_control')
 
 
-def _root_mode(manifest: Manifest) -> int:
+def root_mode(manifest: Manifest) -> int:
+    """The mode of the data directory, as it was where PostgreSQL accepts that."""
     recorded = next((directory.mode for directory in manifest.directories if directory.path == "."), 0o700)
     return recorded if recorded in _MODES else 0o700
 
@@ -181,7 +189,7 @@ def _sizes(manifest: Manifest, places: Places, target: Path) -> list[tuple[Path,
 def _make_directories(manifest: Manifest, places: Places, target: Path, owner: Owner | None) -> None:
     try:
         for oid, place in places.items():
-            _make_tablespace(target / "pg_tblspc" / str(oid), place, owner, _root_mode(manifest))
+            _make_tablespace(target / "pg_tblspc" / str(oid), place, owner, root_mode(manifest))
         for record in sorted(manifest.directories, key=lambda directory: directory.path):
             path = target / record.path
             if _is_version_directory(record.path):
@@ -217,9 +225,9 @@ def _is_version_directory(path: str) -> bool:
     return len(parts) == 3 and parts[0] == "pg_tblspc"  # noqa: PLR2004 - pg_tblspc/<oid>/PG_...
 
 
-def _write(path: Path, content: bytes, owner: Owner | None) -> None:
+def _write(path: Path, content: Iterable[bytes], owner: Owner | None) -> None:
     try:
-        write_atomically(path, [content])
+        write_atomically(path, content)
         give(path, owner)
     except OSError as error:
         raise unusable(path, error) from error

@@ -19,13 +19,13 @@ from wal_e.errors import ArchiveError, Corrupt, DataDirectoryError, Misconfigure
 from wal_e.events import Sink
 from wal_e.pg.control import read_control
 from wal_e.pg.wal import is_segment
+from wal_e.pg.wal_content import check_header, check_name, checked
 from wal_e.repo.cluster import check_identity, read_identity
 from wal_e.repo.layout import BACKUP_PREFIX, LEGACY_BACKUP_PREFIX, WAL_PREFIX, wal_key
 from wal_e.repo.wal import Neighbours, check_forms, get_wal, listed_but_absent, neighbours
 from wal_e.store.api import Store
 from wal_e.wal import messages
 from wal_e.wal.asker import RecoveryMode, data_directory_of
-from wal_e.wal.content import check_header, check_name, checked
 from wal_e.wal.gap import find_gap
 from wal_e.wal.messages import Place
 

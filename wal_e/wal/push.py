@@ -14,6 +14,7 @@ from wal_e.errors import Corrupt, DataDirectoryError, WrongCluster
 from wal_e.events import Sink
 from wal_e.pg.control import ControlData, read_control
 from wal_e.pg.segment import HEADER_SIZE
+from wal_e.pg.wal_content import LARGEST_TEXT, check_header, check_name, check_text, is_text
 from wal_e.repo.cluster import ensure_identity, read_identity
 from wal_e.repo.layout import wal_key
 from wal_e.repo.source import FileIdentity, Source
@@ -21,7 +22,6 @@ from wal_e.repo.wal import PutResult, put_wal
 from wal_e.store.api import Store
 from wal_e.wal import messages
 from wal_e.wal.asker import data_directory_of
-from wal_e.wal.content import LARGEST_TEXT, check_header, check_name, check_text, is_text
 from wal_e.wal.messages import Place
 
 
