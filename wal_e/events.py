@@ -45,7 +45,15 @@ class Progress:
     reused: int = 0
 
 
-Event = Message | Progress
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an operation achieved, for programs; people read the message that says so."""
+
+    what: str
+    fields: Mapping[str, object]
+
+
+Event = Message | Progress | Result
 Sink = Callable[[Event], None]
 
 

@@ -75,15 +75,33 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
     assert capsys.readouterr().err.count("MSG:") == 1
 
 
+def test_what_was_taken_over_is_told_where_there_is_any(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines(Log({"stderr"}))
+    lines.update(Progress("backup-push", 500, 1000, 100))
+    assert "reused" not in capsys.readouterr().err
+    lines.update(Progress("backup-push", 1000, 1000, 100, reused=900))
+    assert "1000 B of 1000 B done (100 %), 100 B transferred, 900 B reused." in capsys.readouterr().err
+
+
+def test_terse_is_quiet_unless_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    listener = Listener(Log({"stderr"}, level=Level.WARNING), terminal=True)
+    listener(Progress("backup-push", 1000, 1000, 100))
+    listener(Message("wal_e.main", "all is well"))
+    assert capsys.readouterr().err == ""
+    listener(Message("wal_e.main", "something", level=Level.WARNING))
+    assert "MSG: something" in capsys.readouterr().err
+
+
 def test_a_terminal_gets_a_bar_with_the_log_above_it(capsys: pytest.CaptureFixture[str]) -> None:
     log = Log({"stderr"})
     listener = Listener(log, terminal=True)
     listener(Progress("backup-push", 10, 100, 5))
     listener(Message("wal_e.main", "in between [bold]"))
-    listener(Progress("backup-push", 100, 100, 50))
+    listener(Progress("backup-push", 100, 100, 50, reused=2048))
     listener.close()
     log.write(Message("wal_e.main", "afterwards"))
     said = capsys.readouterr().err
     assert "backup-push" in said
+    assert "50 B transferred, 2.0 KiB reused" in "".join(said.split("\n"))
     assert "MSG: in between [bold]" in said
     assert "MSG: afterwards" in said

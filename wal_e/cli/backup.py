@@ -10,6 +10,8 @@ from wal_e.cli.priority import step_back
 from wal_e.codec.compress import PAGES_LEVEL
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
 from wal_e.errors import DataDirectoryError
+from wal_e.events import Result
+from wal_e.units import format_timestamp
 
 
 def run(context: Context) -> int:
@@ -30,6 +32,24 @@ def run(context: Context) -> int:
     push = push_offline if request.offline else push_backup
     with context.store(requests=request.threads, limited=True) as store:
         summary = push(store, request, context.emit).summary
+    context.emit(
+        Result(
+            "backup-push",
+            {
+                "name": summary.name,
+                "timeline": summary.timeline,
+                "start_lsn": str(summary.start_lsn),
+                "stop_lsn": str(summary.stop_lsn),
+                "start_time": format_timestamp(summary.start_time),
+                "stop_time": format_timestamp(summary.stop_time),
+                "size": summary.size,
+                "stored": summary.stored,
+                "shared": summary.shared,
+                "parent": summary.parent,
+                "checksum_failures": summary.checksum_failures,
+            },
+        )
+    )
     if summary.checksum_failures and arguments.checksum_failure == "fail":
         raise DataDirectoryError(
             f"{summary.checksum_failures} pages do not have the checksum that they should",

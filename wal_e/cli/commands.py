@@ -46,7 +46,8 @@ class Command:
     """
     One command; `run` names the module and function that do it, imported when it is called.
 
-    `loud` commands announce themselves in the log; those that PostgreSQL calls for every segment do not.
+    `loud` commands announce themselves in the log; those that PostgreSQL calls for every segment do not. Those with
+    `events` write them as JSON where `--json` is given.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     children: tuple["Command", ...] = ()
     loud: bool = True
+    events: bool = False
 
 
 def _pool_size(default: int, help_text: str, option: Option[int | None] | None = None) -> Argument:
@@ -96,6 +98,11 @@ _PLACES: Final = (
     ),
 )
 STDOUT: Final = "-"
+_EVENTS: Final = Argument(
+    ("--json",),
+    "write what happens as JSON, one object for each line, on stdout (on stderr where the tar of an export goes there)",
+    switch=True,
+)
 _DELETE: Final = "wal_e.cli.deletion"
 
 COMMANDS: Final = (
@@ -143,8 +150,10 @@ COMMANDS: Final = (
                 metavar="BYTES",
             ),
             *PRIORITY,
+            _EVENTS,
             DIRECTORY,
         ),
+        events=True,
     ),
     Command(
         "backup-fetch",
@@ -187,9 +196,11 @@ COMMANDS: Final = (
                 metavar="off|preserve",
             ),
             *PRIORITY,
+            _EVENTS,
             DIRECTORY,
             Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
         ),
+        events=True,
     ),
     Command(
         "export",
@@ -217,8 +228,10 @@ COMMANDS: Final = (
             ),
             *_PLACES,
             *PRIORITY,
+            _EVENTS,
             Argument(("BACKUP_NAME",), "the backup's name, or LATEST"),
         ),
+        events=True,
     ),
     Command(
         "backup-list",

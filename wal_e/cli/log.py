@@ -75,6 +75,10 @@ class Log:
         self._facility: int = getattr(syslog, f"LOG_{facility.upper()}")
         self._lock = threading.Lock()
 
+    def leave_stderr(self) -> None:
+        """Writes there no more: it is wanted for something else."""
+        self._destinations = frozenset(self._destinations) - {"stderr"}
+
     def write(self, message: Message, level: int | None = None) -> None:
         """Writes one message; `level` stands in for the message's own."""
         rank = message.level if level is None else level

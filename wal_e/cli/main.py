@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from wal_e.cli.commands import STDOUT
 from wal_e.cli.context import Context
+from wal_e.cli.event_stream import EventStream
 from wal_e.cli.handover import hand_over
 from wal_e.cli.log import CRITICAL, MAIN, Log, make_log, message_of, to_stderr
 from wal_e.cli.parser import CommandLineError, Parsed, all_options, parse, settle
 from wal_e.cli.progress import Listener
-from wal_e.cli.render import ReaderGone
+from wal_e.cli.render import ReaderGone, write_error, write_out
 from wal_e.cli.signals import Signals, end_by, settle_threads
 from wal_e.client import ASKED
 from wal_e.config import Settings, apply_envdir, load
@@ -65,14 +67,16 @@ def run(argv: Sequence[str]) -> Outcome:
     with Signals() as signals:
         session = _Session(signals)
         try:
-            outcome = Outcome(session.run(argv))
+            outcome, failure = Outcome(session.run(argv)), None
         except SystemExit as done:
             # argparse, after --help and --version.
             return Outcome(done.code if isinstance(done.code, int) else 0)
         except Exception as error:  # noqa: BLE001  the last line: PostgreSQL gets a code that fits, whatever it is
             signals.closing = True
-            outcome = _failed(session, argv, error)
+            outcome, failure = _failed(session, argv, error), error
         signals.closing = True
+        if session.stream is not None:
+            session.stream.end(outcome.code, outcome.signal, failure)
         return outcome
 
 
@@ -116,6 +120,7 @@ class _Session:
         self.debug = False
         self.command: str | None = None
         self.destination: Path | None = None
+        self.stream: EventStream | None = None
 
     def run(self, argv: Sequence[str]) -> int:
         parsed = parse(argv, all_options())
@@ -132,7 +137,9 @@ class _Session:
         settle(parsed.arguments, command, settings)
         if command.name in ASKED and (code := hand_over(argv, settings)) is not None:
             return code
-        listener = Listener(self.log)
+        if command.events and parsed.arguments.json:
+            self.stream = self._stream(command.name, getattr(parsed.arguments, "output", None))
+        listener = Listener(self.log, stream=self.stream)
         if command.loud:
             detail = f'The subcommand is "{getattr(parsed.arguments, "subcommand", command.name)}".'
             listener(Message(MAIN, "starting WAL-E", detail=detail))
@@ -142,6 +149,15 @@ class _Session:
             )
         finally:
             listener.close()
+
+    def _stream(self, command: str, output: str | None) -> EventStream:
+        """Begins the stream of events, on stderr where stdout is taken."""
+        taken = output == STDOUT
+        if taken:
+            self.log.leave_stderr()
+        stream = EventStream(command, write_error if taken else write_out)
+        stream.start()
+        return stream
 
     def fetch_code(self, error: BaseException) -> int:
         """What wal-fetch answers where an error kept it from an answer: as whoever asks has to understand it."""

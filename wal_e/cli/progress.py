@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from wal_e.cli.event_stream import EventStream
 from wal_e.cli.log import MAIN, Log
 from wal_e.events import Event, Level, Message, Progress
 from wal_e.units import format_size
@@ -34,11 +35,13 @@ class Lines:
         percent = f" ({progress.done * 100 // progress.total} %)" if progress.total else ""
         done, total = format_size(progress.done), format_size(progress.total)
         fields = {"done": progress.done, "total": progress.total, "transferred": progress.transferred}
+        if progress.reused:
+            fields["reused"] = progress.reused
         self._log.write(
             Message(
                 MAIN,
                 f"{progress.what} goes on",
-                detail=f"{done} of {total} done{percent}, {format_size(progress.transferred)} transferred.",
+                detail=f"{done} of {total} done{percent}, {_moved(progress)}.",
                 fields=fields,
             )
         )
@@ -61,13 +64,13 @@ class Bar:
         if self._bar is None:
             self._bar = self._start()
         if self._task is None:
-            self._task = self._bar.add_task(progress.what, total=progress.total, transferred="")
+            self._task = self._bar.add_task(progress.what, total=progress.total, moved="")
         self._bar.update(
             self._task,
             description=progress.what,
             completed=progress.done,
             total=progress.total,
-            transferred=format_size(progress.transferred),
+            moved=_moved(progress),
         )
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class Bar:
 
     def _start(self) -> "rich.progress.Progress":
         from rich.console import Console  # noqa: PLC0415  costs 40 ms, and only a terminal needs it
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415  the same
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415  the same  # noqa: PLC0415  the same
         from rich.progress import Progress as RichProgress  # noqa: PLC0415  the same
 
         console = Console(stderr=True)
@@ -86,8 +89,9 @@ class Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(binary_units=True),
-            TextColumn("{task.fields[transferred]} transferred"),
+            TransferSpeedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[moved]}"),
             console=console,
         )
         self._log.show = lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -95,20 +99,35 @@ class Bar:
         return bar
 
 
-class Listener:
-    """The sink that a command hands to its operation: messages go to the log, progress to the bar or to lines."""
+def _moved(progress: Progress) -> str:
+    reused = f", {format_size(progress.reused)} reused" if progress.reused else ""
+    return f"{format_size(progress.transferred)} transferred{reused}"
 
-    def __init__(self, log: Log, *, terminal: bool | None = None) -> None:
+
+class Listener:
+    """
+    The sink that a command hands to its operation: messages go to the log, progress to the bar or to lines.
+
+    Where there is a `stream`, it gets everything, and progress goes nowhere else.
+    """
+
+    def __init__(self, log: Log, *, terminal: bool | None = None, stream: EventStream | None = None) -> None:
         self._log = log
+        self._stream = stream
         wanted = sys.stderr.isatty() if terminal is None else terminal
         self._progress: Bar | Lines = Bar(log) if wanted and log.level <= Level.INFO else Lines(log)
 
     def __call__(self, event: Event) -> None:
         """Renders one event."""
-        if isinstance(event, Progress):
-            self._progress.update(event)
-        else:
-            self._log.write(event)
+        if self._stream is not None:
+            self._stream(event)
+        match event:
+            case Message():
+                self._log.write(event)
+            case Progress() if self._stream is None:
+                self._progress.update(event)
+            case _:
+                pass  # a result has its message
 
     def close(self) -> None:
         """Ends the display of progress."""

@@ -52,6 +52,15 @@ def write_out(text: str) -> None:
         sys.stdout.flush()
 
 
+def write_error(text: str) -> None:
+    """Writes to stderr as it is; `WalEError` where it cannot be written."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError) as error:
+        raise WalEError("could not write to stderr", detail=f"{error}.") from error
+
+
 def write_binary(chunks: Iterable[bytes | memoryview]) -> None:
     """
     Writes bytes to stdout, and makes them durable where that is a file; raises as `write_out` does.

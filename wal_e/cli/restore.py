@@ -8,6 +8,7 @@ from wal_e.cli.context import Context
 from wal_e.cli.priority import step_back
 from wal_e.cli.recall import recall, write_settings
 from wal_e.errors import UsageError
+from wal_e.events import Result
 from wal_e.pg.recovery import RecoverySettings, Target
 from wal_e.pg.wal import Lsn
 from wal_e.restore.run import RestoreRequest, fetch_backup
@@ -41,9 +42,10 @@ def run(context: Context) -> int:
         )
     request = RestoreRequest(arguments.PG_CLUSTER_DIRECTORY, arguments.pool_size, placing, recovery)
     with context.store(requests=request.threads, limited=True) as store:
-        fetch_backup(store, query, request, context.emit)
+        result = fetch_backup(store, query, request, context.emit)
     if content is not None:
         write_settings(content, request.data_directory)
+    context.emit(Result("backup-fetch", {"name": result.summary.name, "size": result.written}))
     return 0
 
 

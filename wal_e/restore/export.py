@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from wal_e.errors import Corrupt
-from wal_e.events import Event, Message, Progress, Sink
+from wal_e.events import Event, Message, Progress, Result, Sink
 from wal_e.pg.control import CONTROL_PATH, parse_control
 from wal_e.pg.recovery import AUTO_CONF
 from wal_e.repo.catalogue import load_manifest
@@ -56,7 +56,9 @@ def export_plain(
     def renamed(event: Event) -> None:
         emit(replace(event, what=WHAT) if isinstance(event, Progress) else event)
 
-    return restore_backup(store, manifest, wanted, renamed)
+    result = restore_backup(store, manifest, wanted, renamed)
+    emit(Result(WHAT, {"name": manifest.summary.name, "format": "plain", "size": manifest.summary.size}))
+    return result
 
 
 def export_tar(store: Store, request: ExportRequest, emit: Sink) -> Iterator[bytes | memoryview]:
@@ -98,6 +100,12 @@ class _Tar:
                 "export complete",
                 detail=f'The tar holds "{self._manifest.summary.name}".',
                 fields={"name": self._manifest.summary.name, "state": "complete"},
+            )
+        )
+        self._emit(
+            Result(
+                WHAT,
+                {"name": self._manifest.summary.name, "format": "tar", "size": self._manifest.summary.size},
             )
         )
 
