@@ -164,7 +164,7 @@ def body_md5(key: str, body: Body) -> bytes:
     """The MD5 of what a body sends; raises `ShortRead` where its source has fewer or more bytes than it says."""
     digest = hashlib.md5(usedforsecurity=False)
     size = 0
-    with body.open() as source:
+    with body.look() as source:
         while chunk := source.read(_PIECE):
             digest.update(chunk)
             size += len(chunk)
