@@ -595,6 +595,27 @@ def test_bytes_that_are_not_those_asked_for_are_a_short_read_h20(
         b"".join(store.get("k", start=start, length=length))
 
 
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("headers", [{}, {"Last-Modified": GOOD["Last-Modified"]}, {"Etag": ""}])
+def test_a_page_of_somebody_else_is_an_outage_h20(
+    scripted: tuple[type[Scripted], SwiftStore], status: int, headers: dict[str, str]
+) -> None:
+    handler, store = scripted
+    handler.script = lambda _verb, _path: (status, headers | {"Content-Type": "text/html"}, b"<html>Log in.</html>")
+    for attempt in (
+        lambda: store.put("k", Body.of(b"1")),
+        lambda: read_object(store, "k"),
+        lambda: store.head("k"),
+        lambda: names(store),
+        lambda: store.delete(["k"]),
+    ):
+        with pytest.raises(Unavailable, match="not one of Swift's"):
+            attempt()
+    store._deleter._batch = 1
+    with pytest.raises(Unavailable, match="not one of Swift's"):
+        store.delete(["k"])
+
+
 def test_more_names_than_two_full_pages_come_all_and_once_h45(scripted: tuple[type[Scripted], SwiftStore]) -> None:
     handler, store = scripted
     wanted = [f"k{number:05}" for number in range(25_000)]

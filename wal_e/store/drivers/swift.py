@@ -17,7 +17,7 @@ from wal_e.config import Settings
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
 from wal_e.store.drivers.swift_delete import Deleter
-from wal_e.store.drivers.swift_errors import container_missing
+from wal_e.store.drivers.swift_errors import container_missing, not_swift
 from wal_e.store.drivers.swift_login import open_login
 from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
 from wal_e.store.drivers.swift_setup import create_container, endpoints
@@ -33,7 +33,7 @@ LIST_PAGE = 10_000
 FIRST_PAGE = 1_000  # most listings, and every look whether there is anything, end here
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 
-Page = list[dict[str, Any]]
+Page = list[ObjectInfo]
 
 
 class SwiftStore:
@@ -78,10 +78,12 @@ class SwiftStore:
             raise container_missing(self._container) from error
         except Exists:
             raise Exists(f'"{key}" exists already') from None
-        if etag and etag != digest:
+        if not etag:
+            raise not_swift(what)
+        if etag != digest:
             raise ShortRead(f"{what}: Swift stored other bytes than were sent, with MD5 {etag} and not {digest}")
         self._container_seen = True
-        return ObjectInfo(key, body.size, _modified(answer["headers"]), digest)
+        return ObjectInfo(key, body.size, _modified(what, answer["headers"]), digest)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Store.get`; the MD5 of a whole object is compared at its end."""
@@ -96,7 +98,8 @@ class SwiftStore:
         with self._open(what, key, start, length) as stream:
             whole = start == 0 and length is None
             expected = _expected(what, stream.headers, start, length)
-            digest = hashlib.md5(usedforsecurity=False) if whole else None
+            etag = _etag(what, stream.headers)
+            digest = hashlib.md5(usedforsecurity=False) if whole and etag is not None else None
             got = 0
             for chunk in stream.chunks(CHUNK):
                 got += len(chunk)
@@ -105,8 +108,7 @@ class SwiftStore:
                 yield chunk
             if expected is not None and got != expected:
                 raise ShortRead(f"{what}: {got} of {expected} bytes arrived")
-            etag = _etag(stream.headers)
-            if digest is not None and etag is not None and digest.hexdigest() != etag:
+            if digest is not None and digest.hexdigest() != etag:
                 raise ShortRead(f"{what}: its MD5 is {digest.hexdigest()} and not {etag}")
 
     def head(self, key: str) -> ObjectInfo:
@@ -120,7 +122,7 @@ class SwiftStore:
             self._confirm_container(what)
             raise NotFound(f'"{key}" is not in the container "{self._container}"') from None
         self._container_seen = True
-        return ObjectInfo(key, int(headers["content-length"]), _modified(headers), _etag(headers))
+        return ObjectInfo(key, _size(what, headers), _modified(what, headers), _etag(what, headers))
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`; a page that is not full need not be the last, so only an empty one ends the listing."""
@@ -133,10 +135,8 @@ class SwiftStore:
                 page = self._page(what, prefix, after, None)
             if not page:
                 return
-            for entry in page:
-                modified = datetime.fromisoformat(entry["last_modified"]).replace(tzinfo=UTC)
-                yield ObjectInfo(entry["name"], entry["bytes"], modified, entry["hash"])
-            after, limit = page[-1]["name"], self._list_page
+            yield from page
+            after, limit = page[-1].key, self._list_page
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; in bulk where the service offers that, each key's answer checked."""
@@ -165,10 +165,12 @@ class SwiftStore:
                     **where, container=self._container, prefix=prefix, marker=after, limit=limit
                 ),
             )
+            found = [_listed(entry) for entry in page]
         except NotFound as error:
             raise container_missing(self._container) from error
+        except (LookupError, TypeError, ValueError) as error:
+            raise not_swift(what) from error
         self._container_seen = True
-        found: Page = page
         return found
 
     def _confirm_container(self, what: str) -> None:
@@ -194,17 +196,35 @@ def _expected(what: str, headers: dict[str, str], start: int, length: int | None
     return length
 
 
-def _etag(headers: dict[str, str]) -> str | None:
+def _listed(entry: dict[str, Any]) -> ObjectInfo:
+    modified = datetime.fromisoformat(entry["last_modified"]).replace(tzinfo=UTC)
+    return ObjectInfo(entry["name"], entry["bytes"], modified, entry["hash"])
+
+
+def _etag(what: str, headers: dict[str, str]) -> str | None:
     """Return the MD5 of the content; of an object made of segments the etag says something else."""
     if "x-static-large-object" in headers or "x-object-manifest" in headers:
         return None
-    return headers.get("etag", "").strip('"') or None
+    etag = headers.get("etag", "").strip('"')
+    if not etag:
+        raise not_swift(what)
+    return etag
 
 
-def _modified(headers: dict[str, str]) -> datetime:
-    if "x-timestamp" in headers:
-        return datetime.fromtimestamp(float(headers["x-timestamp"]), UTC)
-    return parsedate_to_datetime(headers["last-modified"])
+def _size(what: str, headers: dict[str, str]) -> int:
+    try:
+        return int(headers["content-length"])
+    except (KeyError, ValueError):
+        raise not_swift(what) from None
+
+
+def _modified(what: str, headers: dict[str, str]) -> datetime:
+    try:
+        if "x-timestamp" in headers:
+            return datetime.fromtimestamp(float(headers["x-timestamp"]), UTC)
+        return parsedate_to_datetime(headers["last-modified"])
+    except (KeyError, ValueError, OverflowError):
+        raise not_swift(what) from None
 
 
 def open_driver(url: ArchiveUrl, settings: Settings) -> SwiftStore:

@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from wal_e.errors import Misconfigured, NotFound
+from wal_e.store.drivers.swift_errors import not_swift
 from wal_e.store.drivers.swift_wire import Wire
 
 BATCH = 1_000  # Swift deletes one after the other, about 10 ms each, while the request waits
 HEADERS = {"Content-Type": "text/plain", "Accept": "application/json"}
+NO_CONTENT = 204
 _NO_BULK = frozenset({400, 404, 405, 412, 501})
 
 
@@ -35,7 +37,11 @@ class Deleter:
 
     def _batch_size(self) -> int:
         if self._batch is None:
-            limit = self._wire.call("could not ask what Swift offers", _bulk_limit)
+            what = "could not ask what Swift offers"
+            try:
+                limit = self._wire.call(what, _bulk_limit)
+            except (ValueError, LookupError) as error:
+                raise not_swift(what) from error
             self._batch = max(1, min(BATCH, limit))
         return self._batch
 
@@ -47,12 +53,17 @@ class Deleter:
 
     def _one(self, key: str) -> bool:
         what = f'could not delete "{key}"'
+        answer: dict[str, Any] = {}
+
+        def request(client: Any, where: dict[str, Any]) -> None:
+            client.delete_object(**where, container=self._container, name=key, response_dict=answer)
+
         try:
-            self._wire.call(
-                what, lambda client, where: client.delete_object(**where, container=self._container, name=key)
-            )
+            self._wire.call(what, request)
         except NotFound:
             return True
+        if answer["status"] != NO_CONTENT:
+            raise not_swift(what)
         return False
 
     def _many(self, keys: list[str]) -> bool:

@@ -62,6 +62,19 @@ def connection_error(error: Exception, what: str, url: str) -> StoreError:
     return Unavailable(f"{what}: no answer from Swift", detail=detail, hint="Check the network and the service.")
 
 
+def not_swift(what: str) -> Unavailable:
+    """
+    Return the error for an answer that Swift does not give (H20): a proxy's page, or JSON that was damaged on its way.
+
+    It says nothing about the object, so it is an outage.
+    """
+    return Unavailable(
+        f"{what}: the answer is not one of Swift's",
+        detail="It came with a status that means success, and lacks what Swift says with it.",
+        hint="Look for an HTTP proxy, a load balancer or a login page between here and Swift.",
+    )
+
+
 def container_missing(container: str) -> Misconfigured:
     """Return the error for a container that is not there."""
     return Misconfigured(

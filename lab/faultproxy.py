@@ -1,0 +1,308 @@
+"""
+An HTTP proxy that misbehaves at a request of one's choice, between a client and a real server, in the test's process.
+
+`lab.chaosproxy` breaks connections; this one understands requests: it counts them, can answer in the server's place,
+and changes answers. A test arms one rule for each number in turn until an operation no longer reaches it:
+
+    for number in itertools.count(1):
+        proxy.arm(Rule(Answer(503), first=number, last=number))
+        ...
+        if not proxy.struck:
+            break
+
+Requests are passed on as they came, the Host header too, so signatures stay valid.
+"""
+
+import contextlib
+import http.client
+import http.server
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+CHUNK = 65536
+NO_BODY = frozenset({204, 304})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    The proxy answers, and the server is not asked.
+
+    As a server does that reads no further, it answers after `read` bytes of the request's body and hangs up; None: it
+    reads them all.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    read: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakRequest:
+    """Both sides get a RST after so many bytes of the request's body."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoseAnswer:
+    """The server does what it was asked to, and the client gets a RST in place of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakAnswer:
+    """The client gets the head, so many bytes of the body, and a RST."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CutAnswer:
+    """The head announces the whole body, so many bytes come, and the connection ends as if that were all."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowAnswer:
+    """The body comes `size` bytes at a time, with `pause` seconds before each."""
+
+    size: int
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlipAnswer:
+    """One bit of the body's first byte is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeHeaders:
+    """The headers with these names (in lower case) get other values."""
+
+    changes: Mapping[str, Callable[[str], str]]
+
+
+Fault = Answer | BreakRequest | LoseAnswer | BreakAnswer | CutAnswer | SlowAnswer | FlipAnswer | ChangeHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The fault strikes from the `first` to the `last` (None: every later one) of the requests that `match` finds."""
+
+    fault: Fault
+    first: int = 1
+    last: int | None = None
+    match: str = ""  # a regular expression, for "METHOD /path?query"
+
+    @classmethod
+    def at(cls, number: int, fault: Fault, match: str = "") -> "Rule":
+        """Strike once."""
+        return cls(fault, number, number, match)
+
+
+class FaultProxy:
+    """Listens on a port of 127.0.0.1 while the `with` block lasts; rules may be armed at any time."""
+
+    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+        self.target = (target_host, target_port)
+        self.requests: list[str] = []
+        self.struck = 0
+        self._rule: Rule | None = None
+        self._matched = 0
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.port: int = self._server.server_address[1]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.hang_up()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """The proxy's address as the start of a URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def arm(self, rule: Rule | None = None) -> None:
+        """Follow this rule (None: behave) from the next request on, and count from zero."""
+        with self._lock:
+            self._rule, self._matched, self.struck = rule, 0, 0
+            self.requests = []
+
+    def strikes(self, request: str) -> Fault | None:
+        """Count a request, and return the fault that strikes it."""
+        with self._lock:
+            self.requests.append(request)
+            rule = self._rule
+            if rule is None or re.search(rule.match, request) is None:
+                return None
+            self._matched += 1
+            if self._matched < rule.first or (rule.last is not None and self._matched > rule.last):
+                return None
+            self.struck += 1
+            return rule.fault
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """A thread for each connection; `hang_up` ends those that are open, so that all threads can be joined."""
+
+    daemon_threads = False
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.proxy = proxy
+        self.closing = threading.Event()
+        self._open: set[socket.socket] = set()
+
+    def hang_up(self) -> None:
+        """End all connections."""
+        self.closing.set()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """See `socketserver`."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close without the goodbye that the standard library says: a RST is one only when nothing precedes it."""
+        self._open.discard(request)
+        self.close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """See `socketserver`; clients and servers that break off are what this is about."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            super().handle_error(request, client_address)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Passes on the requests of one connection, one after the other."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def handle(self) -> None:
+        """See `http.server`."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            super().handle()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name in the standard library
+        """Say nothing."""
+
+    def relay(self) -> None:
+        """Serve one request."""
+        fault = self.server.proxy.strikes(f"{self.command} {self.path}")
+        if isinstance(fault, Answer):
+            self.rfile.read(self._size() if fault.read is None else min(fault.read, self._size()))
+            self.close_connection |= fault.read is not None
+            self._head(fault.status, {"Content-Length": str(len(fault.body)), **fault.headers})
+            if self.command != "HEAD":
+                self.wfile.write(fault.body)
+            return
+        upstream = http.client.HTTPConnection(*self.server.proxy.target, timeout=60)
+        try:
+            self._send(upstream, fault)
+            if not self.close_connection:
+                self._return(upstream.getresponse(), fault)
+        finally:
+            upstream.close()
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = do_COPY = relay  # noqa: N815 - as http.server calls them
+
+    def _size(self) -> int:
+        return int(self.headers.get("Content-Length") or 0)
+
+    def _send(self, upstream: http.client.HTTPConnection, fault: Fault | None) -> None:
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in {"expect", "connection"}:
+                upstream.putheader(name, value)
+        upstream.endheaders()
+        left = self._size()
+        limit = fault.after if isinstance(fault, BreakRequest) else left
+        while left and limit:
+            piece = self.rfile.read(min(left, limit, CHUNK))
+            if not piece:
+                raise ConnectionResetError("the client went away")
+            upstream.send(piece)
+            left, limit = left - len(piece), limit - len(piece)
+        if isinstance(fault, BreakRequest):
+            _linger_not(upstream.sock)
+            self._reset()
+
+    def _return(self, answer: http.client.HTTPResponse, fault: Fault | None) -> None:
+        if isinstance(fault, LoseAnswer):
+            answer.read()
+            self._reset()
+            return
+        changes = fault.changes if isinstance(fault, ChangeHeaders) else {}
+        hop = {"connection", "transfer-encoding", "keep-alive"}
+        headers = [(name, changes.get(name.lower(), _same)(value)) for name, value in answer.getheaders()]
+        headers = [(name, value) for name, value in headers if name.lower() not in hop]
+        bodiless = self.command == "HEAD" or answer.status in NO_BODY
+        chunked = not bodiless and answer.length is None
+        self._head(answer.status, dict(headers) | ({"Transfer-Encoding": "chunked"} if chunked else {}))
+        if bodiless:
+            return
+        for piece in self._pieces(answer, fault):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked and not self.close_connection:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _pieces(self, answer: http.client.HTTPResponse, fault: Fault | None) -> Iterator[bytes]:
+        """Yield the body as the client gets it."""
+        limit = fault.after if isinstance(fault, BreakAnswer | CutAnswer) else None
+        first = True
+        while limit is None or limit > 0:
+            piece = answer.read(fault.size if isinstance(fault, SlowAnswer) else min(CHUNK, limit or CHUNK))
+            if not piece:
+                return
+            if isinstance(fault, SlowAnswer) and self.server.closing.wait(fault.pause):
+                return
+            if isinstance(fault, FlipAnswer) and first:
+                piece = bytes([piece[0] ^ 1]) + piece[1:]
+            first = False
+            limit = None if limit is None else limit - len(piece)
+            yield piece
+        if isinstance(fault, BreakAnswer):
+            self._reset()
+        self.close_connection = True
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _reset(self) -> None:
+        _linger_not(self.connection)
+        self.close_connection = True
+
+
+def _same(value: str) -> str:
+    return value
+
+
+def _linger_not(connection: socket.socket) -> None:
+    """Make the close a RST: lingering for no time discards what is unsent."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

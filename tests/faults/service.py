@@ -1,0 +1,114 @@
+"""
+Real services behind a fault proxy: a store to work with through the proxy, and one beside it that shows the truth.
+
+A further service is one more function and one more line in `SERVICES`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from urllib.parse import urlsplit
+
+import pytest
+
+from lab.faultproxy import FaultProxy, Rule
+from lab.keystone import KeystoneInfo
+from tests.store.settings import options_of, settings_of
+from wal_e.store.api import Store
+from wal_e.store.drivers.swift import SwiftStore
+from wal_e.store.retry import Clock, RetryPolicy
+from wal_e.store.stack import StackOptions, build_stack
+
+DEADLINE = 20.0
+
+
+@dataclass
+class Skipping:
+    """A clock that pauses alone move, in no time: what it shows does not depend on the machine."""
+
+    skipped: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+
+    def wait(self, seconds: float) -> None:
+        self.skipped += seconds
+        self.pauses.append(seconds)
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.skipped, self.wait, lambda: 0.5)
+
+
+@dataclass
+class Service:
+    """`store` reaches the service through `proxy`, and logs in through `identity`; `beside` goes straight there."""
+
+    scheme: str
+    place: str
+    proxy: FaultProxy
+    identity: FaultProxy
+    store: Store
+    beside: Store
+    variables: Mapping[str, str]
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def archive(self) -> "Archive":
+        """A prefix of its own."""
+        return Archive(self, f"{self.scheme}://{self.place}/run-{next(self.numbers)}")
+
+    def arm(self, rule: Rule | None = None) -> None:
+        """Count the requests of both proxies from zero, and have a rule for the store's."""
+        self.proxy.arm(rule)
+        self.identity.arm()
+
+
+@dataclass
+class Archive:
+    """One archive at the service, its stores put together as a command does, each with patience of its own."""
+
+    service: Service
+    address: str
+
+    def patient(self, skipping: Skipping | None = None, deadline: float = DEADLINE) -> Store:
+        """Through the proxy."""
+        return self._stack(self.service.store, (skipping or Skipping()).clock(), deadline)
+
+    def beside(self) -> Store:
+        """Past the proxy."""
+        return self._stack(self.service.beside, Clock(), DEADLINE)
+
+    def _stack(self, driver: Store, clock: Clock, deadline: float) -> Store:
+        options = StackOptions(retry=RetryPolicy(deadline=deadline), clock=clock, wrap=lambda _: driver)
+        return build_stack(self.address, settings_of(self.service.variables), options).store
+
+
+@contextmanager
+def swift(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Swift and Keystone, each behind a proxy of its own."""
+    cloud: KeystoneInfo = request.getfixturevalue("keystone_swift")
+    container = cloud.create_container(request.getfixturevalue("container_name")())
+    account = urlsplit(cloud.authenticate()[0])
+    with ExitStack() as stack:
+        proxy = stack.enter_context(FaultProxy(account.port or 80))
+        identity = stack.enter_context(FaultProxy(urlsplit(cloud.url).port or 80))
+        variables = cloud.environment() | {
+            "SWIFT_STORAGE_URL": f"{proxy.url}{account.path}",
+            "SWIFT_AUTHURL": f"{identity.url}/v3",
+        }
+        store = SwiftStore(options_of(variables), container)
+        beside = SwiftStore(options_of(cloud.environment()), container)
+        stack.callback(store.close)
+        stack.callback(beside.close)
+        # What only the first requests cost: a login, a look at the container, the question what the service offers.
+        list(store.list())
+        store.delete(["absent", "absent too"])
+        yield Service("swift", container, proxy, identity, store, beside, variables)
+
+
+SERVICES: dict[str, Callable[[pytest.FixtureRequest], "contextmanager[Service]"]] = {"swift": swift}  # type: ignore[type-arg]
+
+
+@pytest.fixture(scope="module", params=SERVICES)
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """One of the services, for all tests of a module."""
+    with SERVICES[request.param](request) as found:
+        yield found

@@ -1,0 +1,198 @@
+"""
+Real services that misbehave at one request, or from one request on, at every request of every operation.
+
+However it ends, nothing wrong is stored and nothing wrong is restored; where it fails, it says so in our own words,
+inside its deadline, and after a number of requests that is bounded.
+"""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.faultproxy import (
+    Answer,
+    BreakAnswer,
+    BreakRequest,
+    ChangeHeaders,
+    CutAnswer,
+    Fault,
+    FlipAnswer,
+    LoseAnswer,
+    Rule,
+)
+from tests.faults import service as services
+from tests.faults.operations import (
+    BackupFetch,
+    BackupPush,
+    Delete,
+    Operation,
+    WalFetch,
+    WalFetchAbsent,
+    WalPush,
+    WalPushAgain,
+)
+from tests.faults.service import DEADLINE, Service, Skipping
+from wal_e.errors import Denied, StoreError, WalEError
+
+pytestmark = pytest.mark.slow
+service = services.service
+
+THREADS = 2  # of the backup and the restore
+TRIES = 9  # as many as the deadline has room for
+
+PAGE = b"<html><body>Welcome to the guest network. Please log in.</body></html>"
+YEAR = "Sun, 01 Jan 2034 00:00:00 GMT"
+
+# What is gone after one repeat, and what is no fault to us at all: the operation must go right.
+PASSING: dict[str, Fault] = {
+    "500": Answer(500),
+    "503, Retry-After": Answer(503, {"Retry-After": "7"}),
+    "429": Answer(429),
+    "401": Answer(401),
+    "503 before the body was read": Answer(503, read=0),
+    "connection reset before the body": BreakRequest(0),
+    "connection reset in the body": BreakRequest(1000),
+    "answer lost": LoseAnswer(),
+    "answer reset in its body": BreakAnswer(100),
+    "answer ends early": CutAnswer(100),
+    "clock ahead by years": ChangeHeaders({"date": lambda _: YEAR, "last-modified": lambda _: YEAR}),
+}
+# What may end the operation too: repeating would hide it, or cannot help.
+DOUBTFUL: dict[str, Fault] = {
+    "404": Answer(404),
+    "403": Answer(403),
+    "another ETag": ChangeHeaders({"etag": lambda _: "0" * 32}),
+    "a bit flipped": FlipAnswer(),
+    "a page of somebody else's": Answer(200, {"Content-Type": "text/html"}, PAGE),
+    "a page in place of a 201": Answer(201, {"Content-Type": "text/html"}, PAGE),
+}
+LASTING: dict[str, Fault] = {
+    "503": Answer(503),
+    "429, Retry-After": Answer(429, {"Retry-After": "3"}),
+    "401": Answer(401),
+    "answers lost": LoseAnswer(),
+    "connections reset": BreakRequest(0),
+}
+
+
+@dataclass
+class Outcome:
+    """How one run ended: `seconds` of pauses, `requests` to the store, `logins`."""
+
+    number: int
+    error: WalEError | None
+    seconds: float
+    requests: int
+    logins: int
+
+
+class Runs:
+    """Runs one kind of operation again and again, each with another rule."""
+
+    def __init__(self, kind: type[Operation], service: Service, scratch: Path, source: Path) -> None:
+        self.kind, self.service, self.scratch, self.source = kind, service, scratch, source
+        self._shared: Operation | None = None
+
+    def operation(self) -> Operation:
+        if self._shared is not None:
+            return self._shared
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
+        operation = self.kind(self.service.archive(), self.scratch, self.source)
+        operation.prepare()
+        self._shared = operation if self.kind.reads else None
+        return operation
+
+    def once(self, rule: Rule | None, number: int = 0) -> Outcome:
+        operation, skipping = self.operation(), Skipping()
+        store = operation.archive.patient(skipping)
+        error = None
+        self.service.arm(rule)
+        try:
+            operation.run(store)
+        except WalEError as caught:
+            error = caught
+        proxy, identity = self.service.proxy, self.service.identity
+        outcome = Outcome(number, error, skipping.skipped, len(proxy.requests), len(identity.requests))
+        if error is not None:
+            operation.check_failed()
+        return outcome
+
+    def at_each(self, rule: Callable[[int], Rule]) -> Iterator[Outcome]:
+        """With the rule for request 1, 2, ... until one is no longer reached."""
+        for number in itertools.count(1):
+            outcome = self.once(rule(number), number)
+            if not self.service.proxy.struck:
+                assert outcome.error is None
+                return
+            yield outcome
+
+
+CHEAP: list[type[Operation]] = [WalPush, WalPushAgain, WalFetch, WalFetchAbsent]
+COSTLY: list[type[Operation]] = [BackupPush, BackupFetch, Delete]
+
+
+@pytest.fixture
+def runs(request: pytest.FixtureRequest, service: Service, tmp_path: Path, tiny: Path) -> Runs:
+    return Runs(request.param, service, tmp_path / "scratch", tiny)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Which fault strikes at which request: always the same, or each in turn, from the `offset`-th on."""
+
+    faults: tuple[Fault, ...]
+    offset: int = 0
+
+    def at(self, number: int) -> Fault:
+        return self.faults[(number + self.offset) % len(self.faults)]
+
+
+def every_operation(faults: dict[str, Fault], rounds: int) -> pytest.MarkDecorator:
+    """Cheap operations meet each fault at each request; at each request of costly ones it is the next one's turn."""
+    cheap = [(kind, Turns((fault,)), f"{kind.__name__}-{name}") for kind in CHEAP for name, fault in faults.items()]
+    turns = [Turns(tuple(faults.values()), offset) for offset in range(rounds)]
+    costly = [(kind, turn, f"{kind.__name__}-in turn {turn.offset}") for kind in COSTLY for turn in turns]
+    cases = [pytest.param(kind, turn, id=name) for kind, turn, name in cheap + costly]
+    return pytest.mark.parametrize(("runs", "turns"), cases, indirect=["runs"])
+
+
+@every_operation(PASSING, rounds=1)
+def test_a_fault_that_passes_at_any_request_is_got_over(runs: Runs, turns: Turns) -> None:
+    clean = runs.once(None)
+    assert clean.error is None
+    struck = 0
+    for outcome in runs.at_each(lambda number: Rule.at(number, turns.at(number))):
+        where = f"{outcome}, of {runs.service.proxy.requests}"
+        assert outcome.error is None, f"{where}: {outcome.error!r} {outcome.error.detail}"
+        assert outcome.requests <= clean.requests + 4, where
+        assert outcome.logins <= 2, where
+        assert outcome.seconds < DEADLINE, where
+        struck += 1
+    assert struck >= clean.requests
+
+
+@every_operation(DOUBTFUL, rounds=1)
+def test_h14_h20_h45_a_wrong_answer_at_any_request_is_noticed_or_does_no_harm(runs: Runs, turns: Turns) -> None:
+    clean = runs.once(None)
+    for outcome in runs.at_each(lambda number: Rule.at(number, turns.at(number))):
+        where = f"{outcome}, of {runs.service.proxy.requests}"
+        assert outcome.requests <= clean.requests + 8, where
+        assert outcome.seconds < DEADLINE, where
+
+
+@every_operation(LASTING, rounds=1)
+def test_h44_a_fault_that_lasts_ends_every_operation_inside_its_deadline(runs: Runs, turns: Turns) -> None:
+    """A storm of refused tokens costs one login more, and no repeat at all."""
+    for outcome in runs.at_each(lambda number: Rule(turns.at(number), first=number)):
+        where, refused = f"{outcome}: {outcome.error!r}", turns.at(outcome.number) == Answer(401)
+        assert isinstance(outcome.error, StoreError), where
+        assert isinstance(outcome.error, Denied) == refused, where
+        assert outcome.error.detail, where
+        assert outcome.seconds < THREADS * DEADLINE, where
+        assert outcome.requests < outcome.number + THREADS * (2 if refused else TRIES), where
+        assert outcome.logins <= (2 if refused else 0), where
