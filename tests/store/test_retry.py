@@ -1,6 +1,7 @@
 """Repeating: what is repeated, how long, and that a repeat neither loses nor invents anything."""
 
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -143,9 +144,10 @@ def test_a_stream_goes_on_where_it_broke(fail: Fail, at: int, start: int, length
 
 
 def test_a_stream_that_moves_has_all_the_time_it_needs() -> None:
-    b = bench(dict.fromkeys(range(1, 10), outage), RetryPolicy(deadline=1, first_pause=1), cut=100)
-    b.faulty.store.put("k", Body.of(DATA))
-    assert read_object(b.store, "k") == DATA
+    data = DATA * 10
+    b = bench(dict.fromkeys(range(1, 10), outage), RetryPolicy(deadline=1, first_pause=1), cut=1000)
+    b.faulty.store.put("k", Body.of(data))
+    assert read_object(b.store, "k") == data
     assert b.time.time > 1
 
 
@@ -242,3 +244,39 @@ def test_every_call_of_a_small_session_may_fail_once() -> None:
         for after in (False, True):
             for passed in (0, 300):
                 session(bench({call: outage}, after=after, cut=passed).store)
+
+
+@pytest.mark.parametrize("read", [lambda store: store.get("k"), lambda store: store.list()])
+def test_the_time_that_a_reader_takes_for_itself_is_not_the_stores(
+    read: Callable[[Retrying], Iterator[object]],
+) -> None:
+    """A connection that nobody reads from for long is closed by the other side, and is worth a repeat then."""
+    b = bench({1: outage}, RetryPolicy(deadline=60), cut=100 if "get" in read.__code__.co_names else 1)
+    b.faulty.store.put("k", Body.of(DATA))
+    b.faulty.store.put("l", Body.of(DATA))
+    reader = read(b.store)
+    next(reader)
+    b.time.time += 3600
+    assert list(reader)
+    assert len(b.faulty.calls) > 1
+
+
+@pytest.mark.parametrize(("rate", "ends"), [(50, True), (1000, True), (1100, False), (100_000, False)])
+def test_a_stream_that_trickles_is_an_outage(rate: int, ends: bool) -> None:
+    b = bench({}, RetryPolicy(deadline=30))
+    size = 100 * rate
+    b.faulty.store.put("k", Body.of(bytes(size)))
+
+    def slow(_key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        assert length is None
+        for _ in range(start, size, rate):
+            b.time.time += 1
+            yield bytes(rate)
+
+    b.faulty.get = slow  # type: ignore[method-assign] # the store's one method that takes time
+    if ends:
+        with pytest.raises(Unavailable, match="too slow"):
+            read_object(b.store, "k")
+        assert b.time.time == 31  # the first chunk is always welcome
+    else:
+        assert len(read_object(b.store, "k")) == size

@@ -16,9 +16,11 @@ from typing import TypeVar
 from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Throttled, Unavailable
 from wal_e.events import Level, Message, Sink, silent
 from wal_e.store.api import Body, Capabilities, ObjectInfo, Store
+from wal_e.units import KIB
 
 T = TypeVar("T")
 CHUNK = 1 << 20
+SLOWEST = KIB  # bytes per second: at this rate one WAL segment takes four hours, so nobody's recovery lives on it
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -27,10 +29,11 @@ class RetryPolicy:
     """
     How long to go on. All times are in seconds.
 
-    `deadline` counts from the start of a call, for streams and listings from the last piece that arrived; no try is
-    begun after it. Pauses are drawn evenly from zero up to `first_pause` doubled for every try, `longest_pause` at
-    most. `short_reads` is how many short or wrong answers in a row are put up with, `tries` how many tries there may
-    be at all (None: as many as the deadline allows).
+    `deadline` counts from the start of a call, for streams and listings from the last piece that arrived, while their
+    reader waits for more; no try is begun after it. Less than 1 KiB per second does not count as arriving, so a trickle
+    ends too. Pauses are drawn evenly from zero up to `first_pause` doubled for every try, `longest_pause` at most.
+    `short_reads` is how many short or wrong answers in a row are put up with, `tries` how many tries there may be at
+    all (None: as many as the deadline allows).
     """
 
     deadline: float = 300
@@ -59,14 +62,34 @@ class _Tries:
     emit: Sink
     made: int = 1
     short: int = 0
+    size: int = 0
     begun: float = field(init=False)
+    arrived: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begun = self.clock.now()
+        self.begun = self.arrived = self.clock.now()
 
-    def progress(self) -> None:
-        """Something arrived: all patience is restored."""
-        self.begun, self.made, self.short = self.clock.now(), 1, 0
+    def progress(self, size: int | None = None) -> None:
+        """
+        Something arrived: all patience is restored, unless it is a further part of a stream that comes too slowly.
+
+        Raises `Unavailable` where it has been too slow for as long as the deadline.
+        """
+        self.arrived = self.clock.now()
+        self.size += size or 0
+        spent = self.arrived - self.begun
+        if size is None or self.size >= SLOWEST * spent:
+            self.begun, self.made, self.short, self.size = self.arrived, 1, 0, 0
+        elif spent >= self.policy.deadline:
+            raise Unavailable(
+                f"{self.what} is too slow",
+                detail=f"{self.size} bytes came in {spent:.0f} s.",
+                hint="Check the network and the service.",
+            )
+
+    def resume(self) -> None:
+        """The reader asks for more: the time that it took for itself is not the store's."""
+        self.begun += self.clock.now() - self.arrived
 
     def again(self, error: StoreError) -> None:
         spent = self.clock.now() - self.begun
@@ -153,11 +176,12 @@ class Retrying:
             left = None if length is None else length - done
             try:
                 for chunk in self._store.get(key, start=start + done, length=left):
+                    tries.progress(len(chunk) if done else None)
                     done += len(chunk)
-                    tries.progress()
                     if digest is not None:
                         digest.update(chunk)
                     yield chunk
+                    tries.resume()
                 break
             except StoreError as error:
                 if done and isinstance(error, ShortRead) and self._complete(key, start, length, done):
@@ -180,6 +204,7 @@ class Retrying:
                     after = info.key
                     tries.progress()
                     yield info
+                    tries.resume()
             except StoreError as error:
                 tries.again(error)
             else:

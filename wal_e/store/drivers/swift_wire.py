@@ -4,6 +4,7 @@ Requests to Swift: connections taken from a pool, one login for all, a refused t
 A connection belongs to one request until its answer is read, so nothing here depends on which thread does what.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -42,17 +43,31 @@ class Stream:
             self._http[1].close()
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """Yield the bytes; a connection that ends early is `ShortRead`, one that falls silent `Unavailable`."""
+        """
+        Yield the bytes, `size` at once or as many as came in a second, so that a trickle is seen to be one.
+
+        A connection that ends early is `ShortRead`, one that falls silent `Unavailable`.
+        """
         from urllib3 import exceptions  # noqa: PLC0415 - comes with swiftclient, and only Swift needs it
 
         try:
-            while chunk := self._body.read(size):
+            while chunk := self._chunk(size):
                 yield chunk
+            self._body.close()
         except exceptions.ProtocolError as error:
             raise ShortRead(f"{self._what}: the connection ended early", detail=f"It says: {error}.") from error
         except (exceptions.HTTPError, OSError) as error:
             raise connection_error(error, self._what, self._http[1].host) from error
         self._complete = True
+
+    def _chunk(self, size: int) -> bytes:
+        raw, begun, chunk = self._body.resp.raw, time.monotonic(), bytearray()
+        while len(chunk) < size and (not chunk or time.monotonic() - begun < 1):
+            piece = raw.read1(size - len(chunk))
+            if not piece:
+                break
+            chunk += piece
+        return bytes(chunk)
 
 
 class Wire:
