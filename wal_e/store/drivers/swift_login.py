@@ -85,7 +85,11 @@ class SessionLogin:
         self._access: Access | None = None
 
     def access(self) -> Access:
-        """See `Login.access`; a token is renewed before it expires, too."""
+        """
+        See `Login.access`; a token is renewed before it expires, too.
+
+        Where that fails, the old one serves on (H44): it may be good for two more minutes, and Swift says when not.
+        """
         from keystoneauth1.exceptions import ClientException  # noqa: PLC0415 - costs 200 ms, and only Swift needs it
 
         with self._lock:
@@ -97,7 +101,8 @@ class SessionLogin:
                     session = self._account.session
                     self._access = Access(_storage_url(self._account), token, session.verify)
             except ClientException as error:
-                raise login_error(error, self._hint) from error
+                if self._access is None:
+                    raise login_error(error, self._hint) from error
             return self._access
 
     def renew(self, stale: Access) -> None:
@@ -224,8 +229,10 @@ def login_error(error: Exception, hint: str = WHO) -> StoreError:
     if isinstance(error, exceptions.SSLError):
         hint = "Set SWIFT_CACERT (or OS_CACERT) to the file with the authority's certificate."
         return Misconfigured("the identity service's certificate is not trusted", detail=detail, hint=hint)
-    if isinstance(error, exceptions.TooManyRequests | exceptions.RequestEntityTooLarge):
-        return Throttled("the identity service asks to slow down", detail=detail)
+    wait = getattr(error, "retry_after", 0) or None
+    slow_down = exceptions.TooManyRequests | exceptions.RequestEntityTooLarge
+    if isinstance(error, slow_down) or (wait and isinstance(error, exceptions.HttpServerError)):
+        return Throttled("the identity service asks to slow down", detail=detail, retry_after=wait)
     retriable = exceptions.ConnectionError | exceptions.HttpServerError | exceptions.RequestTimeout
     if isinstance(error, retriable):
         hint = "Check the network, and SWIFT_AUTHURL (or OS_AUTH_URL)."
