@@ -23,7 +23,7 @@ help:
 	@echo 'make check     format, lint, types, layers, reference, fast tests'
 	@echo 'make test      all of that, and every test against real servers'
 	@echo 'make demo      the whole story on a local folder; STORE=swift|s3|gcs|azure: on such a store'
-	@echo 'make bench     the benchmarks; BENCH_ARGS="base wal-push wal-fetch recovery agent stores": only those'
+	@echo 'make bench     the benchmarks; BENCH_ARGS="base wal-push wal-fetch recovery agent stores scale": only those'
 	@echo 'make docs      write docs/reference.md anew'
 	@echo 'make clean     remove all that these commands made'
 

@@ -8,7 +8,7 @@ what the rows mean; the raw results go to bench/results.
 import sys
 from collections.abc import Callable
 
-from bench import agent, base, fetch, push, recovery, stores
+from bench import agent, base, fetch, push, recovery, scale, stores
 from bench.results import Options, Report
 
 BENCHES: dict[str, Callable[[Options, Report], None]] = {
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[Options, Report], None]] = {
     "recovery": recovery.main,
     "agent": agent.main,
     "stores": stores.main,
+    "scale": scale.main,
 }
 
 

@@ -16,7 +16,8 @@ RESULTS = Path(__file__).with_name("results")
 class Options:
     """
     The sizes of a run: BENCH_ROUNDS, BENCH_SEGMENTS, BENCH_SLOW_SEGMENTS for rows that take long, BENCH_ROWS of the
-    biggest table of the base backup, BENCH_IDLE seconds to watch an agent that nobody asks.
+    biggest table of the base backup, BENCH_IDLE seconds to watch an agent that nobody asks, BENCH_OBJECTS in the
+    archive and BENCH_FILES in the cluster of `scale`.
     """
 
     rounds: int
@@ -24,6 +25,8 @@ class Options:
     slow_segments: int
     rows: int
     idle: float
+    objects: int
+    files: int
 
     @classmethod
     def from_environment(cls) -> "Options":
@@ -34,7 +37,15 @@ class Options:
 
         segments = number("SEGMENTS", 200)
         slow = min(number("SLOW_SEGMENTS", 40), segments)
-        return cls(number("ROUNDS", 3), segments, slow, number("ROWS", 6_000_000), number("IDLE", 20))
+        return cls(
+            rounds=number("ROUNDS", 3),
+            segments=segments,
+            slow_segments=slow,
+            rows=number("ROWS", 6_000_000),
+            idle=number("IDLE", 20),
+            objects=number("OBJECTS", 100_000),
+            files=number("FILES", 1_000_000),
+        )
 
 
 class Report:

@@ -632,7 +632,7 @@ def test_more_names_than_two_full_pages_come_all_and_once_h45(scripted: tuple[ty
 
     handler.script = script
     assert names(store) == wanted
-    assert limits == [1000, 10_000, 10_000, 10_000, 10_000]
+    assert limits == [100, 10_000, 10_000, 10_000, 10_000]
 
 
 def test_a_service_with_smaller_pages_is_listed_in_those(scripted: tuple[type[Scripted], SwiftStore]) -> None:

@@ -124,7 +124,7 @@ def _backups(store: Store) -> tuple[list[Summary], list[Damage]]:
     damaged: list[Damage] = []
     for entry in list_backups(store):
         try:
-            summaries.append(load_summary(store, entry.name))
+            summaries.append(load_summary(store, entry.name, entry.size))
         except Corrupt as error:
             damaged.append(Damage(entry.name, error.message))
         except NoSuchBackup:

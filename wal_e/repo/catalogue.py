@@ -42,25 +42,28 @@ class BackupEntry:
 def list_backups(store: Store) -> list[BackupEntry]:
     """The committed backups in the order of their names."""
     entries: list[BackupEntry] = []
-    after = ""
-    while True:
-        found = next(iter(store.list(BACKUP_PREFIX, after=after)), None)
-        if found is None:
-            return entries
-        name = found.key.removeprefix(BACKUP_PREFIX).split("/", 1)[0]
-        for info in store.list(backup_prefix(name)):
+    after: str | None = ""
+    while after is not None:
+        listing, after = store.list(BACKUP_PREFIX, after=after), None
+        for info in listing:
+            name = info.key.removeprefix(BACKUP_PREFIX).split("/", 1)[0]
             if info.key == manifest_key(name):
                 entries.append(BackupEntry(name, info.last_modified, info.size))
             if info.key >= manifest_key(name):
+                after = backup_prefix(name) + _LAST
                 break
-        after = backup_prefix(name) + _LAST
+    return entries
 
 
-def load_summary(store: Store, name: str) -> Summary:
-    """The summary of one backup, from the first bytes of its manifest; `NoSuchBackup` when there is none."""
+def load_summary(store: Store, name: str, size: int | None = None) -> Summary:
+    """
+    The summary of one backup, from the first bytes of its manifest; `NoSuchBackup` when there is none.
+
+    `size` is that of the manifest; where a listing told it, one request is spared.
+    """
     key = manifest_key(name)
     try:
-        size = store.head(key).size
+        size = store.head(key).size if size is None else size
         head = read_object(store, key, start=0, length=min(size, _HEAD))
     except NotFound:
         raise _no_such_backup(name) from None

@@ -72,7 +72,7 @@ class FolderStore:
             return _info(key, status)
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
-        """See `Store.list`; one directory's names are held at a time, per level."""
+        """See `Store.list`; of one directory at a time, per level, the names that are asked for are held."""
         self._need_base()
         yield from self._walk("", prefix, after)
 
@@ -122,23 +122,23 @@ class FolderStore:
         with self._translated(f'could not list "{self._base / folder}"'):
             try:
                 with os.scandir(self._base / folder) as entries:
-                    # A directory sorts as its keys do: "a-b" comes before "a/b".
-                    found = sorted((entry.name + ("/" if entry.is_dir() else ""), entry) for entry in entries)
+                    # A directory sorts as its keys do: "a-b" comes before "a/b". Names alone are kept, and of those
+                    # only what is asked for: a folder of WAL has a million.
+                    keys = (folder + entry.name + ("/" if entry.is_dir() else "") for entry in entries)
+                    found = sorted(key for key in keys if _is_wanted(key, prefix, after))
             except FileNotFoundError:
                 self._need_base()
                 return
-        for name, entry in found:
-            key = folder + name
-            if name.endswith("/"):
-                if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
-                    yield from self._walk(key, prefix, after)
-            elif key.startswith(prefix) and key > after and not _TEMPORARY.fullmatch(name):
-                with self._translated(f'could not look at "{key}"'):
-                    try:
-                        info = _info(key, entry.stat())
-                    except FileNotFoundError:
-                        continue
-                yield info
+        for key in found:
+            if key.endswith("/"):
+                yield from self._walk(key, prefix, after)
+                continue
+            with self._translated(f'could not look at "{key}"'):
+                try:
+                    info = _info(key, (self._base / key).stat())
+                except FileNotFoundError:
+                    continue
+            yield info
 
     def _path(self, key: str) -> Path:
         path = self._base / check_key(key)
@@ -199,6 +199,13 @@ class FolderStore:
         if error.errno in _SHAPE:
             return Misconfigured(message, detail=detail)
         return Unavailable(message, detail=detail, hint="Look at the kernel's log (dmesg) for faults of the disk.")
+
+
+def _is_wanted(key: str, prefix: str, after: str) -> bool:
+    """Whether a file is in the listing, or a directory (which ends in a slash) may have such files."""
+    if key.endswith("/"):
+        return (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key))
+    return key.startswith(prefix) and key > after and not _TEMPORARY.fullmatch(key.rpartition("/")[2])
 
 
 class _SourceFailedError(Exception):

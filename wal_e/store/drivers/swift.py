@@ -30,7 +30,7 @@ __all__ = ["OPTIONS", "SwiftStore", "create_container", "endpoints", "open_drive
 CHUNK = 1 << 20
 MAX_OBJECT = 5 * GIB
 LIST_PAGE = 10_000
-FIRST_PAGE = 1_000  # most listings, and every look whether there is anything, end here
+FIRST_PAGE = 100  # most looks end here: whether there is anything, what the next segment is, where a manifest lies
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 
 Page = list[ObjectInfo]
@@ -127,7 +127,7 @@ class SwiftStore:
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`; a page that is not full need not be the last, so only an empty one ends the listing."""
         what = f'could not list "{prefix}" in the container "{self._container}"'
-        limit: int | None = self._list_page or FIRST_PAGE
+        limit: int | None = min(self._list_page or FIRST_PAGE, FIRST_PAGE)
         while True:
             try:
                 page = self._page(what, prefix, after, limit)
