@@ -11,7 +11,9 @@ from wal_e.pg.wal import SegmentName
 from wal_e.repo.wal import wal_exists
 from wal_e.store.api import Store
 
-_PAUSE: Final = 0.25
+_SHORTEST: Final = 0.02
+_LONGEST: Final = 0.5
+"""Seconds between two looks: a quarter of what was waited already, within these."""
 _LONG: Final = 30.0
 """Seconds after which the wait is no longer what every backup has: a busy archiver delivers a segment sooner."""
 _ON_PRIMARY: Final = "Look for archive_command's error in the server's log."
@@ -52,7 +54,7 @@ def wait_for_wal(
         if waited >= _LONG and not told:
             told = True
             emit(_still_waiting(missing, waited, explain(), hint))
-        time.sleep(_PAUSE)
+        time.sleep(min(_LONGEST, max(_SHORTEST, waited / 4)))
         missing = [segment for segment in missing if not wal_exists(store, str(segment))]
     if missing:
         raise WalMissing(
