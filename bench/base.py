@@ -62,7 +62,6 @@ def _full(bench: BaseBench, rounds: int) -> list[Row]:
         {
             "pgBackRest full, zstd 3": (lambda: bench.pgbackrest_push("full"), theirs),
             "wal-e --full, zstd 3": (lambda: bench.push_level(3), ours),
-            "wal-e --full, its default (zstd 2)": (lambda: bench.push("--full"), ours),
             "pgBackRest full, zstd 1": (lambda: bench.pgbackrest_push("full", level=1), theirs),
             "wal-e --full, zstd 1": (lambda: bench.push_level(1), ours),
             "raw: tar | zstd -3 -T2": (bench.raw_push, lambda: (bench.raw / "copy.tar.zst").stat().st_size),

@@ -15,7 +15,7 @@ from wal_e.backup.parent import NEWEST, ParentChoice, Work, find_parent, plan_re
 from wal_e.backup.plan import Reuse, Verdict
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
-from wal_e.codec.compress import PAGES_LEVEL
+from wal_e.codec.compress import DEFAULT_LEVEL
 from wal_e.errors import DataDirectoryError
 from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
@@ -42,7 +42,7 @@ class BackupRequest:
     threads: int = 4
     read_rate: RateLimit | None = None
     offline: bool = False
-    level: int = PAGES_LEVEL
+    level: int = DEFAULT_LEVEL
     wal_timeout: timedelta = timedelta(minutes=10)
     parent: ParentChoice = NEWEST
     memory: int = DEFAULT_MEMORY

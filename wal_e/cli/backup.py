@@ -7,7 +7,6 @@ from wal_e.backup.parent import ParentChoice
 from wal_e.backup.run import push_backup
 from wal_e.cli.context import Context
 from wal_e.cli.priority import step_back
-from wal_e.codec.compress import PAGES_LEVEL
 from wal_e.config.rows import BACKUP_WAL_TIMEOUT, COMPRESSION_LEVEL, refuse_plain_text
 from wal_e.errors import DataDirectoryError
 from wal_e.events import Result
@@ -24,7 +23,7 @@ def run(context: Context) -> int:
         threads=arguments.pool_size,
         read_rate=context.rate(arguments.cluster_read_rate_limit),
         offline=arguments.while_offline,
-        level=settings[COMPRESSION_LEVEL] if settings.is_set(COMPRESSION_LEVEL) else PAGES_LEVEL,
+        level=settings[COMPRESSION_LEVEL],
         wal_timeout=settings[BACKUP_WAL_TIMEOUT],
         parent=ParentChoice(arguments.full, arguments.parent, arguments.read_all),
         memory=arguments.memory or DEFAULT_MEMORY,

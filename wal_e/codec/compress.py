@@ -16,8 +16,9 @@ from wal_e.errors import Corrupt
 from wal_e.units import KIB, MIB
 
 DEFAULT_LEVEL: Final = 3
-PAGES_LEVEL: Final = 2
-"""For 1 MiB of a table's pages: as small as level 3 makes them, for three quarters of its time (docs/adr/0008)."""
+_PAGES: Final = {"min_match": 6, "hash_log": 16, "chain_log": 16}
+"""For levels 3 and 4 on pages: as small, for five sixths of the time (docs/adr/0008-levels-for-pages.md)."""
+_PAGES_LEVELS: Final = range(3, 5)
 _SLICE: Final = 2 * KIB
 _READ: Final = MIB
 _PIECE: Final = 64 * KIB
@@ -28,6 +29,11 @@ _local = threading.local()
 def compress(data: bytes | bytearray | memoryview, level: int = DEFAULT_LEVEL) -> bytes:
     """One zstd frame of all the data, with its size in the header and a content checksum at its end."""
     return _compressor(level).compress(data)
+
+
+def compress_pages(data: bytes | bytearray | memoryview, level: int = DEFAULT_LEVEL) -> bytes:
+    """The same for up to 1 MiB of a cluster's pages, with parameters that suit them."""
+    return _compressor(level, pages=level in _PAGES_LEVELS).compress(data)
 
 
 def compress_stream(reader: BinaryIO, level: int = DEFAULT_LEVEL, *, size: int = -1) -> Iterator[bytes]:
@@ -172,11 +178,14 @@ class _Frames:
             raise Corrupt("compressed data ends in the middle of a frame")
 
 
-def _compressor(level: int) -> zstandard.ZstdCompressor:
-    cache: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
-    if level not in cache:
-        cache[level] = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
-    return cache[level]
+def _compressor(level: int, *, pages: bool = False) -> zstandard.ZstdCompressor:
+    cache: dict[tuple[int, bool], zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
+    if (level, pages) not in cache:
+        written = {"write_checksum": True, "write_content_size": True}
+        special = _PAGES if pages else {}
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, **written, **special)
+        cache[level, pages] = zstandard.ZstdCompressor(compression_params=parameters)
+    return cache[level, pages]
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-from wal_e.codec.compress import compress
+from wal_e.codec.compress import compress, compress_pages
 from wal_e.errors import Interrupted
 from wal_e.repo.blockmap import FrameRef, block_count
 from wal_e.repo.layout import pack_key
@@ -84,7 +84,7 @@ class Packer:
     def add(self, content: bytes | memoryview, parts: Sequence[Part]) -> FrameRef:
         """Compresses up to 1 MiB of blocks and says where the frame will lie."""
         blocks = sum(part.count for part in parts)
-        return self._append(compress(content, self._level), blocks, tuple(parts), ())
+        return self._append(compress_pages(content, self._level), blocks, tuple(parts), ())
 
     def add_maps(self, maps: Sequence[tuple[str, bytes]]) -> FrameRef:
         """Compresses the encoded block maps of files, each with its file's path, back to back into one frame."""
