@@ -150,3 +150,19 @@ def _directory(cluster: Postgres, path: Path) -> Path:
     owner = cluster.data_directory.stat()
     os.chown(path, owner.st_uid, owner.st_gid)
     return path
+
+
+def test_databases_have_their_names_unless_one_is_not_text(postgres_factory: PostgresFactory) -> None:
+    cluster = postgres_factory(15)
+    cluster.sql('create database "it\'s größer"')
+    with session(cluster) as server:
+        assert {"postgres", "template0", "template1", "it's größer"} == {name for _, name in server.databases()}
+        assert {oid for oid, _ in server.databases()} > {1}
+    cluster.sql("create database latin encoding 'LATIN1' locale 'C' template template0")
+    with cluster.connect("latin") as connection:
+        connection.execute("set client_encoding to latin1")
+        connection.execute('create database "größer"')
+    with session(cluster) as server:
+        assert server.databases() == ()
+        server.start_backup("goes on")
+        assert server.stop_backup().backup_label

@@ -8,7 +8,7 @@ from wal_e.pg.wal import Lsn
 from wal_e.repo.blockmap import DIGEST_SIZE, FRAME_BLOCKS, BlockMap, Extent, FrameRef, block_count
 from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.repo.layout import pack_key
-from wal_e.repo.manifest import DirectoryRecord, Manifest, PackRef, Source, Summary, Tablespace
+from wal_e.repo.manifest import Database, DirectoryRecord, Manifest, PackRef, Source, Summary, Tablespace
 
 NAME = "base_000000010000000000000002_00000040"
 PACKS = tuple(
@@ -103,6 +103,7 @@ manifests = st.builds(
     directories=st.lists(st.builds(DirectoryRecord, paths, st.integers(0, 0o777)), max_size=4).map(tuple),
     files=st.lists(file_records(), max_size=6).map(tuple),
     source=st.none() | sources,
+    databases=st.lists(st.builds(Database, st.integers(1, 1 << 32), st.text(max_size=8)), max_size=3).map(tuple),
 )
 
 

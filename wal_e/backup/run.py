@@ -7,7 +7,7 @@ manifest names. The server ends its backup mode by itself when our session ends.
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from wal_e.backup.archived import wait_for_wal
@@ -21,7 +21,7 @@ from wal_e.repo.catalogue import commit, name_is_taken
 from wal_e.repo.cluster import ensure_identity
 from wal_e.repo.layout import backup_name
 from wal_e.repo.lease import Lease
-from wal_e.repo.manifest import Summary, Tablespace
+from wal_e.repo.manifest import Database, Summary, Tablespace
 from wal_e.store.api import Store
 
 
@@ -60,6 +60,7 @@ def _push(store: Store, request: BackupRequest, emit: Sink, lease: Lease) -> Bac
         emit(Message(__name__, "start base backup", detail=f'The backup is "{name}".', fields={"name": name}))
         new = NewBackup(name, identity.digest_seed, facts.server_version_num)
         copy = copy_files(store, request, new, watching(server, lease.watched(emit)))
+        databases = tuple(Database(oid, datname) for oid, datname in server.databases())
         stop = server.stop_backup()
         summary = _summary(name, request, _Session(facts, label, start, stop), copy)
         wait_for_wal(
@@ -72,7 +73,7 @@ def _push(store: Store, request: BackupRequest, emit: Sink, lease: Lease) -> Bac
         )
     manifest = build_manifest(summary, copy, _text(stop.backup_label), _text(stop.tablespace_map))
     lease.check()
-    commit(store, manifest)
+    commit(store, replace(manifest, databases=databases))
     report(summary, copy, emit)
     return BackupResult(summary)
 

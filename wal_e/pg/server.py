@@ -206,6 +206,21 @@ class Server:
         """Writes a message into the WAL that means nothing to anybody, so that the segment has a record."""
         self._row("SELECT pg_catalog.pg_logical_emit_message(false, 'wal-e', %s)", (text,))
 
+    def databases(self) -> tuple[tuple[int, str], ...]:
+        """
+        The OID and name of each database, for restores that want only some of them.
+
+        It is empty where one of the names is not UTF-8: a database of any encoding may have made another one, and no
+        backup fails over a name.
+        """
+        try:
+            rows = self._rows("SELECT oid::bigint, datname::text FROM pg_catalog.pg_database ORDER BY oid")
+        except ServerError as error:
+            if isinstance(error.__cause__, UnicodeDecodeError):
+                return ()
+            raise
+        return tuple((integer(oid), str(name)) for oid, name in rows)
+
     def server_time(self) -> datetime:
         """The server's clock, in UTC."""
         (when,) = self._row("SELECT pg_catalog.clock_timestamp()")

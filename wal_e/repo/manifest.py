@@ -31,6 +31,14 @@ class Tablespace:
 
 
 @dataclass(frozen=True, slots=True)
+class Database:
+    """A database by its OID, and its name when the backup was taken."""
+
+    oid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """
     What a list of backups and the choice of one need to know; sizes are in bytes.
@@ -127,6 +135,7 @@ class Manifest:
     directories: tuple[DirectoryRecord, ...]
     files: Iterable[FileRecord]
     source: Source | None = None
+    databases: tuple[Database, ...] = ()
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -136,6 +145,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "backup_label": manifest.backup_label,
         "tablespace_map": manifest.tablespace_map,
         "owner": list(manifest.owner),
+        "databases": [{"oid": d.oid, "name": d.name} for d in manifest.databases],
         "source": None if manifest.source is None else _source_document(manifest.source),
         "packs": [{"key": p.key, "size": p.size, "blocks": p.blocks, "live": p.live} for p in manifest.packs],
         "directories": [{"path": d.path, "mode": f"{d.mode:04o}"} for d in manifest.directories],
@@ -252,6 +262,7 @@ def decode_manifest(stored: bytes) -> Manifest:
             ),
             files=StoredFiles(rest, [pack.key for pack in packs]),
             source=None if source is None else _decode_source(source),
+            databases=tuple(Database(int(d["oid"]), str(d["name"])) for d in document.get("databases", ())),
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         raise Corrupt("a manifest does not parse") from None
