@@ -12,7 +12,8 @@ from tests.faults.faulty_store import FaultyStore, Mode
 from tests.faults.forked import was_killed
 from wal_e import fsio
 from wal_e.errors import WalEError
-from wal_e.restore import blocks, directory, run
+from wal_e.restore import directory, skeleton
+from wal_e.restore.files import TargetFiles
 from wal_e.store.drivers.memory import MemoryStore
 
 FEWEST_CALLS = 8
@@ -113,11 +114,11 @@ def _step_by_step(monkeypatch: pytest.MonkeyPatch, countdown: _Countdown) -> Non
 
     for name in ("replace", "unlink", "mkdir", "symlink_to"):
         monkeypatch.setattr(Path, name, watched(getattr(Path, name)))
-    for module in (fsio, run, directory):
+    for module in (fsio, skeleton, directory):
         for name in ("fsync_directory", "write_atomically"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, watched(getattr(fsio, name)))
-    monkeypatch.setattr(blocks.BlockWriter, "_create", watched(blocks.BlockWriter._create))
+    monkeypatch.setattr(TargetFiles, "create", watched(TargetFiles.create))
     monkeypatch.setattr(shutil, "rmtree", watched(shutil.rmtree))
 
 

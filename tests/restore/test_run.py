@@ -238,7 +238,7 @@ def test_h52_a_full_disk_is_said_clearly_and_the_repeat_works(
         elif step == "room":
             patch.setattr(directory.shutil, "disk_usage", lambda _path: type("", (), {"free": 10}))
         else:
-            patch.setattr("wal_e.restore.run.write_atomically", full)
+            patch.setattr("wal_e.restore.skeleton.write_atomically", full)
         with pytest.raises(DataDirectoryError, match=r"No space left|not enough room") as error:
             fetch(store, tmp_path / "data")
     assert error.value.hint

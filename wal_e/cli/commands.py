@@ -16,7 +16,8 @@ class Argument:
     """
     One argument of a command, positional where its name has no dash.
 
-    Arguments of one `group` exclude each other. `parse` raises `UsageError`; a `switch` takes no value. An `option`
+    Arguments of one `group` exclude each other. `parse` raises `UsageError`; a `switch` takes no value, and
+    what is `many` may be given several times. An `option`
     stands in where the command line does not say, and `default` where that says nothing either.
     """
 
@@ -27,6 +28,7 @@ class Argument:
     metavar: str | None = None
     switch: bool = False
     optional: bool = False
+    many: bool = False
     group: str | None = None
     option: AnyOption | None = None
 
@@ -162,6 +164,27 @@ COMMANDS: Final = (
         (
             _pool_size(4, "how many threads fetch and write", DOWNLOAD_CONCURRENCY),
             *_PLACES,
+            Argument(
+                ("--delta",),
+                "the directory may hold an older or damaged copy of the cluster: keep what is right of it, fetch what "
+                "differs, remove what does not belong",
+                switch=True,
+            ),
+            Argument(("-n", "--dry-run"), "only tell what would be kept, fetched and removed", switch=True),
+            Argument(
+                ("--only-database",),
+                "of the users' databases restore only this one, by name or OID; the others can only be dropped; may "
+                "be repeated",
+                metavar="NAME",
+                many=True,
+            ),
+            Argument(
+                ("--only-file",),
+                "restore only the files whose path in the data directory fits, as 'base/16384/*', and no cluster; may "
+                "be repeated",
+                metavar="PATTERN",
+                many=True,
+            ),
             Argument(("--standby",), "make a follower, which fetches WAL until it is promoted", switch=True),
             _target("time", "TIME", "recover to this time; it needs an offset from UTC, as 2026-11-23 14:30:00+00"),
             _target("lsn", "LSN", "recover to this position in the WAL"),

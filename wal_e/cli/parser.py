@@ -134,6 +134,8 @@ def _add_argument(container: Any, argument: Argument) -> None:
         settings |= {"type": _type(argument.parse), "metavar": argument.metavar, "default": default}
     if argument.optional:
         settings["nargs"] = "?"
+    if argument.many:
+        settings["action"] = "append"
     container.add_argument(*argument.names, **settings)
 
 

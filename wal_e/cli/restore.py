@@ -7,15 +7,18 @@ from typing import Literal
 from wal_e.cli.context import Context
 from wal_e.cli.priority import step_back
 from wal_e.cli.recall import recall, write_settings
+from wal_e.cli.render import write_out
 from wal_e.errors import UsageError
 from wal_e.events import Result
 from wal_e.pg.recovery import RecoverySettings, Target
 from wal_e.pg.wal import Lsn
-from wal_e.restore.run import RestoreRequest, fetch_backup
+from wal_e.restore.plan import PlanReport, Tally
+from wal_e.restore.run import RestoreRequest, fetch_backup, plan_backup
+from wal_e.restore.salvage import SalvageRequest, fetch_files, plan_files
 from wal_e.restore.select import BackupQuery
 from wal_e.restore.tablespaces import Placing, RestoreSpec, parse_restore_spec
 from wal_e.restore.target import Timeline
-from wal_e.units import parse_timestamp
+from wal_e.units import format_size, parse_timestamp
 
 
 def run(context: Context) -> int:
@@ -26,6 +29,8 @@ def run(context: Context) -> int:
     """
     arguments = context.arguments
     step_back(arguments)
+    if arguments.only_file:
+        return _salvage(context)
     target, timeline = _target(arguments), _timeline(arguments.target_timeline)
     query = BackupQuery(arguments.BACKUP_NAME, target, timeline)
     placing, content, recovery = placing_of(arguments), None, None
@@ -40,13 +45,60 @@ def run(context: Context) -> int:
             target_action=arguments.target_action,
             archive_mode_off=_archive_mode_off(arguments),
         )
-    request = RestoreRequest(arguments.PG_CLUSTER_DIRECTORY, arguments.pool_size, placing, recovery)
+    request = RestoreRequest(
+        data_directory=arguments.PG_CLUSTER_DIRECTORY,
+        threads=arguments.pool_size,
+        placing=placing,
+        recovery=recovery,
+        delta=arguments.delta,
+        only_databases=tuple(arguments.only_database or ()),
+    )
     with context.store(requests=request.threads, limited=True) as store:
+        if arguments.dry_run:
+            write_out(render_plan(plan_backup(store, query, request, context.emit)))
+            return 0
         result = fetch_backup(store, query, request, context.emit)
     if content is not None:
         write_settings(content, request.data_directory)
     context.emit(Result("backup-fetch", {"name": result.summary.name, "size": result.written}))
     return 0
+
+
+def _salvage(context: Context) -> int:
+    arguments = context.arguments
+    others = arguments.delta or arguments.only_database or arguments.blind_restore or arguments.restore_spec
+    if others or arguments.target_exclusive or _recovers(arguments):
+        raise UsageError(
+            "--only-file makes no cluster, and goes with no option about one",
+            hint="Give it --pool-size and --dry-run at most, and name the backup.",
+        )
+    query = BackupQuery(arguments.BACKUP_NAME)
+    request = SalvageRequest(arguments.PG_CLUSTER_DIRECTORY, tuple(arguments.only_file), arguments.pool_size)
+    with context.store(requests=request.threads, limited=True) as store:
+        if arguments.dry_run:
+            write_out(render_plan(plan_files(store, query, request, context.emit)))
+        else:
+            fetch_files(store, query, request, context.emit)
+    return 0
+
+
+def render_plan(report: PlanReport) -> str:
+    """The text of --dry-run: a line for what happens to files, with counts and bytes, and the first names below."""
+    rows = (
+        ("kept", "as they are", report.kept),
+        ("changed", "to be rewritten in part", report.changed),
+        ("made", "to be made anew", report.made),
+        ("shells", "of other databases, made without content", report.shells),
+        ("removed", "in the directory now, not in the backup", report.removed),
+    )
+    lines = [line for word, what, tally in rows if tally.count for line in _lines(word, what, tally)]
+    return "\n".join([*lines, f"to be written: {format_size(report.fetched)}. Nothing was changed.", ""])
+
+
+def _lines(word: str, what: str, tally: Tally) -> list[str]:
+    more = tally.count - len(tally.names)
+    names = [*tally.names, f"and {more} more"] if more else tally.names
+    return [f"{word}: {tally.count} files, {format_size(tally.size)}, {what}", *(f"    {name}" for name in names)]
 
 
 def _recovers(arguments: argparse.Namespace) -> bool:

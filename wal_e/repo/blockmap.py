@@ -8,7 +8,7 @@ but no extent. docs/format.md has the byte tables; this module is their only imp
 import itertools
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,13 +113,21 @@ def decode_map(data: bytes) -> BlockMap:
         end = at + extent_count * _EXTENT.size
         if len(data) != end + blocks * DIGEST_SIZE:
             raise Corrupt("a block map has the wrong length")
-        extents = tuple(
-            Extent(first, count, FrameRef(packs[pack], offset, length), slot)
-            for first, count, slot, pack, offset, length in _EXTENT.iter_unpack(data[at:end])
-        )
+        extents = tuple(_decode_extents(data[at:end], packs))
     except (struct.error, UnicodeDecodeError, IndexError):
         raise Corrupt("a block map does not parse") from None
     return check_map(BlockMap(extents, data[end:]))
+
+
+def _decode_extents(data: bytes, packs: Sequence[str]) -> Iterator[Extent]:
+    """Extents of one frame share its `FrameRef`: making one takes as long as the rest of an extent."""
+    frames: dict[tuple[int, int, int], FrameRef] = {}
+    for first, count, slot, pack, offset, length in _EXTENT.iter_unpack(data):
+        key = (pack, offset, length)
+        frame = frames.get(key)
+        if frame is None:
+            frame = frames[key] = FrameRef(packs[pack], offset, length)
+        yield Extent(first, count, frame, slot)
 
 
 def check_map(block_map: BlockMap) -> BlockMap:

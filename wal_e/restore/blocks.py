@@ -2,17 +2,18 @@
 Writing blocks in place: fetch a range of a pack, check every digest, write to the files that want it.
 
 There is no temporary space, and the order is that of the packs. Each batch of files is complete and durable before
-the next begins, so memory is bounded by the batch, whatever the size of the cluster.
+the next begins, so memory is bounded by the batch, whatever the size of the cluster. A file is made durable as soon as
+its last block is written, while others are still being fetched.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from wal_e.errors import Corrupt
-from wal_e.fsio import fsync_file
 from wal_e.parallel import ordered_map
 from wal_e.repo.blockmap import (
     BLOCK_SIZE,
@@ -25,19 +26,24 @@ from wal_e.repo.blockmap import (
     holes,
     zero_digest,
 )
-from wal_e.repo.filelist import FileRecord
+from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.repo.reader import ReadRange, load_maps, plan_reads, read_frames
-from wal_e.restore.directory import Owner, unusable
+from wal_e.restore.directory import Owner
+from wal_e.restore.files import TargetFiles
+from wal_e.restore.plan import RestorePlan, flagged_runs, missing_bytes, missing_runs
 from wal_e.store.api import Store
-from wal_e.units import GIB
+from wal_e.units import GIB, MIB
 
 BATCH: Final = 16 * GIB
-"""Bytes of files that are restored together: their maps and frame lists take about 40 MB."""
+"""Bytes of files that are restored together: their digests take 32 MiB."""
+MAP_BATCH: Final = 48 * MIB
+"""Bytes of stored block maps that are in memory together: one in many small pieces is twice its size there."""
+_ZEROS: Final = MIB
+_EVERYTHING: Final = RestorePlan()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Blocks of one file that a frame holds."""
+class Wanted(NamedTuple):
+    """Blocks of one file that a frame holds. A tuple, for there are 100,000 of them."""
 
     record: FileRecord
     block_map: BlockMap
@@ -45,15 +51,17 @@ class Wanted:
 
 
 def batches(files: Iterable[FileRecord]) -> Iterator[list[FileRecord]]:
-    """Cuts the files into runs of at most `BATCH` bytes each, or of one file."""
+    """Cuts the files into runs of at most `BATCH` bytes and `MAP_BATCH` bytes of maps each, or of one file."""
     batch: list[FileRecord] = []
-    size = 0
+    size = maps = 0
     for record in files:
-        if batch and size + record.size > BATCH:
+        map_size = record.blocks.length if isinstance(record.blocks, MapRef) else 0
+        if batch and (size + record.size > BATCH or maps + map_size > MAP_BATCH):
             yield batch
-            batch, size = [], 0
+            batch, size, maps = [], 0, 0
         batch.append(record)
         size += record.size
+        maps += map_size
     if batch:
         yield batch
 
@@ -93,45 +101,83 @@ class BlockWriter:
 
     def __init__(self, store: Store, root: Path, *, seed: int, owner: Owner | None, threads: int) -> None:
         self._store = store
-        self._root = os.fspath(root)
         self._seed = seed
         self._zero = zero_digest(seed)
-        self._owner = owner
         self._threads = threads
+        self._files = TargetFiles(os.fspath(root), owner, threads)
 
-    def write(self, files: Sequence[FileRecord], progress: Callable[[int, int], None]) -> None:
+    def write(
+        self, files: Sequence[FileRecord], progress: Callable[[int, int], None], plan: RestorePlan = _EVERYTHING
+    ) -> None:
         """
-        Creates the files, writes every block, and makes them durable.
+        Makes or adapts the files, writes every block that the plan says is missing, and makes all files durable.
 
         `progress` hears of bytes that are in place, holes among them, and of bytes fetched. A block whose digest is not
         what the map says raises `Corrupt`, before it is written.
         """
-        maps = load_maps(self._store, files)
-        wanted: dict[FrameRef, list[Wanted]] = {}
-        for record in files:
-            block_map = check_holes(record, maps[record.path], self._zero)
-            self._create(record)
-            left = record.size
-            for extent in block_map.extents:
-                left -= min(extent.count * BLOCK_SIZE, record.size - extent.first * BLOCK_SIZE)
-                wanted.setdefault(extent.frame, []).append(Wanted(record, block_map, extent))
-            if left:
-                progress(left, 0)
+        syncing = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="sync")
+        try:
+            syncs = self._write(files, progress, plan, syncing)
+            for sync in syncs:
+                sync.result()
+        finally:
+            syncing.shutdown(wait=True, cancel_futures=True)
+            self._files.close()
 
-        def restore(request: ReadRange) -> tuple[int, int]:
-            written = sum(
-                self._write_blocks(want, content)
-                for frame, content in read_frames(self._store, request)
-                for want in wanted[frame]
-            )
-            return written, request.end - request.start
+    def _write(
+        self,
+        files: Sequence[FileRecord],
+        progress: Callable[[int, int], None],
+        plan: RestorePlan,
+        syncing: ThreadPoolExecutor,
+    ) -> list[Future[None]]:
+        wanted = self._prepare(files, progress, plan)
+        left = Counter(want.record.path for wants in wanted.values() for want in wants)
+        syncs = [syncing.submit(self._files.sync, record.path) for record in files if not left[record.path]]
 
-        for written, fetched in ordered_map(
+        def restore(request: ReadRange) -> tuple[int, int, Counter[str]]:
+            written, done = 0, Counter[str]()
+            for frame, content in read_frames(self._store, request):
+                for want in wanted[frame]:
+                    written += self._write_blocks(want, content)
+                    done[want.record.path] += 1
+            return written, request.end - request.start, done
+
+        for written, fetched, done in ordered_map(
             restore, plan_reads(wanted), threads=self._threads, ahead=2 * self._threads
         ):
             progress(written, fetched)
-        for _ in ordered_map(self._sync, files, threads=self._threads, ahead=4 * self._threads):
-            pass
+            for path, count in done.items():
+                left[path] -= count
+                if not left[path]:
+                    syncs.append(syncing.submit(self._files.sync, path))
+        return syncs
+
+    def _prepare(
+        self, files: Sequence[FileRecord], progress: Callable[[int, int], None], plan: RestorePlan
+    ) -> dict[FrameRef, list[Wanted]]:
+        """Makes or adapts the files, and says which of their blocks are wanted from which frame."""
+        maps = load_maps(self._store, (record for record in files if plan.fetches(record)))
+        wanted: dict[FrameRef, list[Wanted]] = {}
+        for record in files:
+            block_map = check_holes(record, maps[record.path], self._zero) if record.path in maps else None
+            if record.path in plan.reused:
+                self._files.adapt(record)
+            else:
+                self._files.create(record)
+            if block_map is None:
+                continue
+            flags = plan.missing(record)
+            left = missing_bytes(plan, record)
+            for extent in block_map.extents:
+                for run in missing_runs(extent, flags):
+                    left -= min(run.count * BLOCK_SIZE, record.size - run.first * BLOCK_SIZE)
+                    wanted.setdefault(run.frame, []).append(Wanted(record, block_map, run))
+            if left:
+                progress(left, 0)
+            if flags is not None:
+                self._write_holes(record, block_map, flags)
+        return wanted
 
     def read(self, record: FileRecord) -> bytes:
         """The whole content of one small file, checked; nothing is written."""
@@ -146,41 +192,16 @@ class BlockWriter:
                         content[start : start + len(blocks)] = blocks
         return bytes(content[: record.size])
 
-    def _create(self, record: FileRecord) -> None:
-        path = f"{self._root}/{record.path}"
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            descriptor = os.open(path, flags, record.mode)
-            try:
-                os.fchmod(descriptor, record.mode)
-                if self._owner is not None:
-                    os.fchown(descriptor, self._owner.uid, self._owner.gid)
-                os.ftruncate(descriptor, record.size)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise unusable(Path(path), error) from error
-
     def _write_blocks(self, want: Wanted, content: bytes) -> int:
-        blocks = verified_blocks(want, content, self._seed)
         start = want.extent.first * BLOCK_SIZE
-        data = blocks[: want.record.size - start]
-        path = f"{self._root}/{want.record.path}"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.pwrite(descriptor, data[written:], start + written)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise unusable(Path(path), error) from error
+        data = verified_blocks(want, content, self._seed)[: want.record.size - start]
+        self._files.write(want.record.path, data, start)
         return len(data)
 
-    def _sync(self, record: FileRecord) -> None:
-        path = Path(self._root, record.path)
-        try:
-            fsync_file(path)
-        except OSError as error:
-            raise unusable(path, error) from error
+    def _write_holes(self, record: FileRecord, block_map: BlockMap, flags: bytes) -> None:
+        """Writes zeros over what is there and should not be."""
+        for hole in holes(block_map):
+            for run in flagged_runs(flags, hole):
+                for first in range(run.start, run.stop, _ZEROS // BLOCK_SIZE):
+                    end = min(min(first + _ZEROS // BLOCK_SIZE, run.stop) * BLOCK_SIZE, record.size)
+                    self._files.write(record.path, bytes(end - first * BLOCK_SIZE), first * BLOCK_SIZE)

@@ -4,12 +4,17 @@ The directory that a restore fills: what must be true before, and how a restore 
 `global/pg_control.wal-e` exists from the first moment to the last: it becomes pg_control by a rename, which is the
 one step that makes the directory a cluster. A directory that has it, and no pg_control, is an unfinished restore of
 ours: it was empty when we began, so it is emptied and filled anew.
+
+A delta restore begins where a cluster is: it renames pg_control to the mark, which ends the cluster in one step and
+keeps its identity for the run that goes on where this one died.
 """
 
+import fcntl
 import os
 import pwd
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,8 +22,11 @@ from typing import Final
 from wal_e.errors import DataDirectoryError
 from wal_e.fsio import fsync_directory, write_atomically
 from wal_e.pg.control import CONTROL_PATH
+from wal_e.pg.running import served_directories
 
 UNFINISHED_PATH: Final = CONTROL_PATH + ".wal-e"
+UNFINISHED: Final = b"unfinished\n"
+"""What the mark of a fresh restore says."""
 _MARK: Final = ".wal-e.unfinished."
 """
 Beside a tablespace's version directory, followed by its name: a restore is filling it, it was absent or empty before.
@@ -50,7 +58,46 @@ def prepare(target: Path, mode: int) -> None:
         target.mkdir(mode=mode, parents=True, exist_ok=True)
         target.chmod(mode)
         (target / "global").mkdir(mode=mode, exist_ok=True)
-        write_atomically(target / UNFINISHED_PATH, [b"unfinished\n"])
+        write_atomically(target / UNFINISHED_PATH, [UNFINISHED])
+    except OSError as error:
+        raise unusable(target, error) from error
+
+
+def begin_over(target: Path) -> None:
+    """
+    Makes the cluster in `target` an unfinished restore, durably: from here on it cannot be started (H49).
+
+    Where an earlier run did so and died, nothing happens.
+    """
+    try:
+        if (target / CONTROL_PATH).exists():
+            (target / CONTROL_PATH).replace(target / UNFINISHED_PATH)
+        fsync_directory((target / UNFINISHED_PATH).parent)
+    except OSError as error:
+        raise unusable(target, error) from error
+
+
+@contextmanager
+def claimed(target: Path) -> Iterator[None]:
+    """Keeps a second restore out of a directory that exists, as long as the block lasts."""
+    try:
+        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise unusable(target, error) from error
+    try:
+        _lock(descriptor, target)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, target: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataDirectoryError(
+            f'another restore is working in "{target}"', hint="Wait for it, or end it, before you begin another one."
+        ) from None
     except OSError as error:
         raise unusable(target, error) from error
 
@@ -137,16 +184,35 @@ def refuse_used(target: Path) -> None:
         return
     if not target.is_dir():
         raise DataDirectoryError(f'"{target}" is not a directory', hint="Name an empty or missing directory.")
-    if (target / "postmaster.pid").exists():
-        raise DataDirectoryError(
-            f'a server may be running in "{target}"',
-            detail="postmaster.pid is there.",
-            hint="Stop it with pg_ctl stop, and restore to an empty directory.",
-        )
+    refuse_running(target)
     if not is_unfinished(target) and not all(_only_links(entry) or _only_begun(entry) for entry in target.iterdir()):
         raise DataDirectoryError(
             f'"{target}" is not empty', hint="Move its content away, or name an empty or missing directory."
         )
+
+
+def refuse_running(target: Path) -> None:
+    """Raises `DataDirectoryError` where a server works in the directory, or may do so (H49)."""
+    if os.path.lexists(target / "postmaster.pid"):
+        raise DataDirectoryError(
+            f'a server may be running in "{target}"',
+            detail="postmaster.pid is there.",
+            hint="Stop it with pg_ctl stop, and restore to an empty directory. If no server runs, not in a container "
+            "or on another host either, the file is a crash's: remove it.",
+        )
+    if any(_same(target, served) for served in served_directories()):
+        raise DataDirectoryError(
+            f'a server is running in "{target}"',
+            detail="A process of PostgreSQL has it as its working directory, although postmaster.pid is not there.",
+            hint="Find it with ps, and stop it with kill -INT.",
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _only_links(entry: Path) -> bool:

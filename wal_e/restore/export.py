@@ -21,8 +21,9 @@ from wal_e.repo.manifest import DirectoryRecord, Manifest
 from wal_e.restore.content import ContentReader
 from wal_e.restore.directory import refuse_used
 from wal_e.restore.finish import BACKUP_MANIFEST, AsTaken, final_files
-from wal_e.restore.run import RestoreRequest, RestoreResult, digest_seed, restore_backup, root_mode
-from wal_e.restore.select import BackupQuery, select_backup
+from wal_e.restore.run import RestoreRequest, RestoreResult, restore_backup
+from wal_e.restore.select import BackupQuery, digest_seed, select_backup
+from wal_e.restore.skeleton import root_mode
 from wal_e.restore.tablespaces import Placing, RestoreSpec
 from wal_e.restore.tar import END, Member, Owner, header, padding
 from wal_e.restore.wal import WalFile, needed_wal

@@ -44,16 +44,25 @@ def in_place_files(target: Path, manifest: Manifest) -> Mapping[str, str]:
 
 
 def final_files(
-    manifest: Manifest, places: Places, existing: Mapping[str, str], recovery: Recovery
+    manifest: Manifest,
+    places: Places,
+    existing: Mapping[str, str],
+    recovery: Recovery,
+    *,
+    whole: bool = True,
 ) -> dict[str, bytes]:
-    """What to write at the end, path to content, in the order of writing; pg_control is not among it. Pure."""
+    """
+    What to write at the end, path to content, in the order of writing; pg_control is not among it. Pure.
+
+    A copy that is not `whole` gets no backup_manifest, which its shells would contradict.
+    """
     files: dict[str, bytes] = {}
     if manifest.backup_label:
         files[BACKUP_LABEL] = _encode(manifest.backup_label)
     tablespace_map = _tablespace_map(manifest, places)
     if tablespace_map:
         files[TABLESPACE_MAP] = tablespace_map
-    if manifest.summary.major >= _MANIFEST_SINCE:
+    if whole and manifest.summary.major >= _MANIFEST_SINCE:
         files[BACKUP_MANIFEST] = _backup_manifest(manifest, files)
     texts = _recovery(manifest, existing.get(AUTO_CONF, ""), recovery)
     if any(place is None for place in places.values()) and _knows_in_place(manifest.summary.pg_version):

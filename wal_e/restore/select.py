@@ -12,6 +12,7 @@ from wal_e.pg.history import History
 from wal_e.pg.recovery import Target
 from wal_e.pg.wal import is_history
 from wal_e.repo.catalogue import list_backups, load_summary
+from wal_e.repo.cluster import read_identity
 from wal_e.repo.layout import is_backup_name
 from wal_e.repo.manifest import Summary
 from wal_e.repo.wal import WalObject, list_wal, read_history
@@ -89,3 +90,17 @@ def _histories(store: Store, listing: Iterable[WalObject]) -> dict[int, History]
         if history is not None:
             found[timeline] = history
     return found
+
+
+def digest_seed(store: Store, summary: Summary) -> int:
+    """The seed of the archive's block digests; `Corrupt` where it is lost, or the archive another cluster's."""
+    identity = read_identity(store)
+    if identity is None:
+        raise Corrupt(
+            "the archive has no cluster.json",
+            detail="Without it the blocks of a backup cannot be checked.",
+            hint="Bring cluster.json back from wherever the archive was copied from.",
+        )
+    if identity.system_identifier != summary.system_identifier:
+        raise Corrupt(f'the backup "{summary.name}" is not of the cluster that the archive belongs to')
+    return identity.digest_seed

@@ -12,7 +12,7 @@ import enum
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -194,17 +194,18 @@ def existing_links(data_directory: Path) -> dict[int, str]:
     return links
 
 
-def check_on_disk(places: Places, data_directory: Path, major: int) -> None:
+def check_on_disk(places: Places, data_directory: Path, major: int, reused: Collection[int] = ()) -> None:
     """
     Checks the places as they are on disk: links resolved, and nothing of PostgreSQL `major` in them.
 
     Other versions' directories may be there; a version directory of this one that is not empty raises
-    `DataDirectoryError`, for it belongs to a cluster that still wants it.
+    `DataDirectoryError`, for it belongs to a cluster that still wants it; tablespaces that a delta restore may reuse
+    are excepted.
     """
     resolved = {oid: place and Path(os.path.realpath(place)) for oid, place in places.items()}
     check_places(resolved, Path(os.path.realpath(data_directory)))
     for oid, place in resolved.items():
-        if place is not None:
+        if place is not None and oid not in reused:
             _check_free(oid, place, major)
 
 
