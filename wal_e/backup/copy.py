@@ -179,6 +179,8 @@ class Copier:
     def _kinds(self, piece: Piece, digests: list[bytes]) -> list[_Kind]:
         zero = self._zero
         before = [] if piece.known is None else known_digests(piece.known, piece.first, piece.count)
+        if zero not in digests and (not before or digests == before):  # nearly always, and ten times as quick
+            return [_Kind.KNOWN if before else _Kind.NEW] * len(digests)
         kinds = [_Kind.ZERO if digest == zero else _Kind.NEW for digest in digests]
         for index, (digest, old) in enumerate(zip(digests, before, strict=False)):
             if digest == old and digest != zero:
