@@ -28,8 +28,8 @@ class Meanwhile(FolderStore):
         self._happens: Callable[[], None] | None = happens
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
-        happens, self._happens = self._happens, None
-        if happens:
+        if self._happens and "/pack-" in key:
+            happens, self._happens = self._happens, None
             happens()
         return super().put(key, body, create_only=create_only)
 
