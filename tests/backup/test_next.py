@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.backup.tiny import Listener, check_restorable, push
-from wal_e.backup import copy, parent, plan
+from wal_e.backup import copy, parent
 from wal_e.backup.parent import ParentChoice
 from wal_e.errors import Corrupt, NoSuchBackup, UsageError
 from wal_e.repo.blockmap import BLOCK_SIZE
@@ -22,23 +21,6 @@ from wal_e.store.api import Body
 from wal_e.store.drivers.memory import MemoryStore
 
 BIG = "base/5/big"
-
-
-@pytest.fixture
-def quiet(own_tiny: Path) -> Path:
-    """A cluster of which every file was written some time ago."""
-    then = time.time_ns() - 10 * plan.QUIET_NS
-    for path in own_tiny.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            os.utime(path, ns=(then, then))
-    return own_tiny
-
-
-@pytest.fixture
-def settled(quiet: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, believed: nobody can set a file's ctime, so the margin is taken from the clock instead."""
-    monkeypatch.setattr(plan, "QUIET_NS", -3600 * 10**9)
-    return quiet
 
 
 class Reads:

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import stat
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from lab.postgres import Postgres, scratch_directory
-from wal_e.backup import contents
+from wal_e.backup import contents, plan
 from wal_e.backup.budget import Packing
 from wal_e.backup.contents import BackupRequest, BackupResult
 from wal_e.backup.offline import push_offline
@@ -113,6 +114,23 @@ def own_tiny(tiny: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "own"
     shutil.copytree(tiny, copy, symlinks=True)
     return copy
+
+
+@pytest.fixture
+def quiet(own_tiny: Path) -> Path:
+    """A cluster of which every file was written some time ago."""
+    then = time.time_ns() - 10 * plan.QUIET_NS
+    for path in own_tiny.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            os.utime(path, ns=(then, then))
+    return own_tiny
+
+
+@pytest.fixture
+def settled(quiet: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, believed: nobody can set a file's ctime, so the margin is taken from the clock instead."""
+    monkeypatch.setattr(plan, "QUIET_NS", -3600 * 10**9)
+    return quiet
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tests.backup.tiny import own_tiny, small_packs, tiny, tiny_with_tablespace
+from tests.backup.tiny import own_tiny, quiet, settled, small_packs, tiny, tiny_with_tablespace
 
-__all__ = ["own_tiny", "small_packs", "tiny", "tiny_with_tablespace"]
+__all__ = ["own_tiny", "quiet", "settled", "small_packs", "tiny", "tiny_with_tablespace"]
 
 
 @pytest.fixture(autouse=True)

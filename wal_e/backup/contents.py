@@ -11,8 +11,8 @@ from typing import Final
 
 from wal_e.backup.budget import DEFAULT_MEMORY, share_out
 from wal_e.backup.copy import Copier, Outcome, Read
-from wal_e.backup.parent import NEWEST, ParentChoice, Work, find_parent, plan_reuse, plan_work, this_source
-from wal_e.backup.plan import Reuse, Verdict
+from wal_e.backup.parent import NEWEST, ParentChoice, Present, Work, find_parent, plan_work, this_source
+from wal_e.backup.plan import Verdict
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.codec.compress import DEFAULT_LEVEL
@@ -98,8 +98,7 @@ def copy_files(
     source = this_source(request.data_directory, begun)
     control = read_control(request.data_directory)[1]
     files = sorted((*found.files, *(_entry(request.data_directory, path) for path in extra)), key=lambda f: f.path)
-    parent = find_parent(store, control.system_identifier, request.parent, emit)
-    reuse = Reuse() if parent is None else plan_reuse(parent, files, source, request.parent)
+    parent = find_parent(store, Present(control.system_identifier, files, source), request.parent, emit)
     if parent is not None:
         detail = f'Its parent is "{parent.name}": only what differs is stored.'
         emit(Message(__name__, "building on an earlier base backup", detail, fields={"parent": parent.name}))
@@ -111,12 +110,12 @@ def copy_files(
             packer,
             seed=backup.digest_seed,
             segment_blocks=control.relation_segment_blocks if control.data_checksums else None,
-            stale=reuse.stale,
+            stale=frozenset() if parent is None else parent.reuse.stale,
             rate=request.read_rate,
         )
         recorder = Recorder(packer, records)
         progress = _Tally(sum(file.size for file in files), packer, emit)
-        works = plan_work(store, parent, files, reuse, emit)
+        works = plan_work(store, parent, files, emit)
         _copy_all(copier, recorder, _fed(works, recorder, progress), request.threads, progress)
         content, control = read_control(request.data_directory)
         entry = _entry(request.data_directory, CONTROL_PATH)

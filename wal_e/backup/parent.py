@@ -47,11 +47,20 @@ NEWEST: Final = ParentChoice()
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """What the new backup is about to read: of which cluster, the files in ascending order of the path, and where."""
+
+    system_identifier: int
+    files: Iterable[FileEntry]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Parent:
-    """A committed backup, and which of its packs the store still has: their sizes in bytes by key."""
+    """A committed backup whose list of files was read from end to end, and what of it may be taken over."""
 
     manifest: Manifest
-    stored: dict[str, int]
+    reuse: Reuse
 
     @property
     def name(self) -> str:
@@ -80,9 +89,9 @@ def this_source(data_directory: Path, scanned_ns: int) -> Source:
     return Source(_machine(), status.st_dev, status.st_ino, scanned_ns)
 
 
-def find_parent(store: Store, system_identifier: int, choice: ParentChoice, emit: Sink) -> Parent | None:
+def find_parent(store: Store, present: Present, choice: ParentChoice, emit: Sink) -> Parent | None:
     """
-    The parent to use, or None for a full backup.
+    The parent to use, or None for a full backup; goes through the parent's files once.
 
     A parent that the user named must be there and of this cluster: `NoSuchBackup` else, `Corrupt` where it is damaged.
     """
@@ -90,35 +99,22 @@ def find_parent(store: Store, system_identifier: int, choice: ParentChoice, emit
         return None
     if choice.name is not None:
         manifest = load_manifest(store, choice.name)
-        if manifest.summary.system_identifier != system_identifier:
+        if manifest.summary.system_identifier != present.system_identifier:
             raise NoSuchBackup(
                 f'the backup "{choice.name}" is of another cluster', hint="Leave out --parent: the newest one is taken."
             )
-        return _with_packs(store, manifest, emit)
+        return _planned(store, manifest, present, choice, emit)
     for entry in sorted(list_backups(store), key=lambda entry: (entry.last_modified, entry.name), reverse=True):
         try:
             manifest = load_manifest(store, entry.name)
+            if manifest.summary.system_identifier == present.system_identifier:
+                return _planned(store, manifest, present, choice, emit)
         except (Corrupt, NoSuchBackup) as error:
             emit(_passed_over(entry.name, error.message))
-            continue
-        if manifest.summary.system_identifier == system_identifier:
-            return _with_packs(store, manifest, emit)
     return None
 
 
-def plan_reuse(parent: Parent, files: Iterable[FileEntry], source: Source, choice: ParentChoice) -> Reuse:
-    """What of the parent the new backup takes over; goes through the parent's files once."""
-    was = parent.manifest.source
-    settled = None
-    if was is not None and not choice.read_all and _place(was) == _place(source):
-        settled = settled_before(min(was.scanned_ns, source.scanned_ns))
-    live = live_at_most(matched(files, parent.manifest.files))
-    return Reuse(settled, stale_packs(parent.manifest.packs, live, parent.stored))
-
-
-def plan_work(
-    store: Store, parent: Parent | None, files: Iterable[FileEntry], reuse: Reuse, emit: Sink
-) -> Iterator[Work]:
+def plan_work(store: Store, parent: Parent | None, files: Iterable[FileEntry], emit: Sink) -> Iterator[Work]:
     """
     Yields every file in the order given, with what becomes of it; maps are fetched some time ahead.
 
@@ -128,13 +124,19 @@ def plan_work(
         yield from (Work(entry, Verdict.READ) for entry in files)
         return
     judged = (
-        Work(entry, judge(entry, record, reuse), record) for entry, record in matched(files, parent.manifest.files)
+        Work(entry, judge(entry, record, parent.reuse), record)
+        for entry, record in matched(files, parent.manifest.files)
     )
     for batch in ordered_map(lambda some: _with_maps(store, some, emit), _batches(judged), threads=1, ahead=2):
         yield from batch
 
 
-def _with_packs(store: Store, manifest: Manifest, emit: Sink) -> Parent:
+def _planned(store: Store, manifest: Manifest, present: Present, choice: ParentChoice, emit: Sink) -> Parent:
+    was = manifest.source
+    settled = None
+    if was is not None and not choice.read_all and _place(was) == _place(present.source):
+        settled = settled_before(min(was.scanned_ns, present.source.scanned_ns))
+    live = live_at_most(matched(present.files, manifest.files))
     stored = pack_sizes(store, manifest.packs)
     if lost := lost_packs(manifest.packs, stored):
         emit(
@@ -146,7 +148,7 @@ def _with_packs(store: Store, manifest: Manifest, emit: Sink) -> Parent:
                 level=Level.WARNING,
             )
         )
-    return Parent(manifest, stored)
+    return Parent(manifest, Reuse(settled, stale_packs(manifest.packs, live, stored)))
 
 
 def _passed_over(name: str, reason: str) -> Message:

@@ -7,7 +7,7 @@ or anybody makes through the system changes its times. That holds only in the ve
 """
 
 import enum
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -71,7 +71,7 @@ def matched(files: Iterable[FileEntry], records: Iterable[FileRecord]) -> Iterat
     Pairs each file with the parent's record of the same path, both lists in ascending order of the path.
 
     pg_control, which stands last in a manifest, is passed over. In a list in any other order some pairs are missed,
-    and those files are read.
+    and those files are read. The records are gone through to their end: the checksum of a stored list is behind it.
     """
     remaining = (record for record in records if record.path != CONTROL_PATH)
     record = next(remaining, None)
@@ -79,6 +79,7 @@ def matched(files: Iterable[FileEntry], records: Iterable[FileRecord]) -> Iterat
         while record is not None and record.path < entry.path:
             record = next(remaining, None)
         yield entry, record if record is not None and record.path == entry.path else None
+    deque(remaining, maxlen=0)
 
 
 def live_at_most(pairs: Iterable[tuple[FileEntry, FileRecord | None]]) -> Counter[str]:
