@@ -1,13 +1,18 @@
 """
-The next backup with a fault at each call of the store, and over a damaged parent.
+The next backup with a fault at each call of the store and of the file system, and over a damaged parent.
 
 What earlier backups consist of is left as it was, whatever was committed is right, and the next try works.
 """
 
+import errno
 import itertools
+import os
 import random
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +139,83 @@ def test_h41_a_process_killed_at_any_call_spares_what_is_there(settled: Path, tm
     # After the manifest there is only the release of the lease.
     assert committed == (2 if mode == "killed" else 1)
     assert call > (FEWEST_CALLS if mode == "kill" else FEWEST_CALLS // 2)
+
+
+class FaultyFiles:
+    """The system's calls on files of one directory, of which the N-th goes wrong."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+        self._root = os.fspath(root)
+        self._calls = 0
+        self._fault: Callable[[], None] = lambda: None
+        self._at = 0
+        for name in ("open", "stat", "listdir", "pread"):
+            monkeypatch.setattr(os, name, self._watched(getattr(os, name), by_path=name != "pread"))
+
+    def during(self, call: int, fault: Callable[[], None], work: Callable[[], object]) -> bool:
+        """Does the work with a fault at this call; False where it came to an end before."""
+        self._calls, self._at, self._fault = 0, call, fault
+        try:
+            work()
+        finally:
+            reached, self._at = self._calls >= call, 0
+        return reached
+
+    def _watched(self, real: Callable[..., Any], *, by_path: bool) -> Callable[..., Any]:
+        def watched(where: Any, *arguments: Any, **words: Any) -> Any:
+            if self._at and (not by_path or os.fspath(where).startswith(self._root)):
+                self._calls += 1
+                if self._calls == self._at:
+                    self._fault()
+            return real(where, *arguments, **words)
+
+        return watched
+
+
+def raises(number: int) -> Callable[[], None]:
+    def fault() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fault
+
+
+def dies() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_h32_a_file_call_that_fails_ends_the_backup_with_an_error_of_ours(
+    history: History, archive: MemoryStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = {info.key: info for info in archive.list() if info.key.endswith("manifest.json.zst")}
+    files = FaultyFiles(monkeypatch, history.root)
+    for call in itertools.count(1):
+        try:
+            reached = files.during(call, raises(number), lambda: push(archive, history.root))
+        except WalEError as error:
+            told = error
+        else:
+            assert not reached, call
+            break
+        assert told.hint, told
+        assert {info.key: info for info in archive.list() if info.key.endswith("manifest.json.zst")} == before
+    assert call > 3 * FEWEST_CALLS
+
+
+def test_h41_a_process_killed_at_any_file_call_spares_what_is_there(
+    settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "archive").mkdir()
+    archive = FolderStore(tmp_path / "archive")
+    history = History(settled, archive)
+    before = objects(archive)
+    files = FaultyFiles(monkeypatch, history.root)
+    for call in itertools.count(1):
+        if not was_killed(lambda at=call: files.during(at, dies, lambda: push(archive, history.root))):  # type: ignore[misc] # mypy cannot infer the default
+            break
+        assert list_backups(archive) == [entry for entry in list_backups(archive) if entry.name in history.trees]
+    assert call > 3 * FEWEST_CALLS
+    check_afterwards(archive, before, history, tmp_path / "afterwards")
 
 
 def present(root: Path) -> Present:

@@ -1,6 +1,7 @@
 """Copying all of a data directory into packs, and putting the manifest together; the server's part is in `run`."""
 
 import grp
+import os
 import pwd
 import time
 from collections.abc import Iterable, Iterator
@@ -16,11 +17,10 @@ from wal_e.backup.plan import Verdict
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.codec.compress import DEFAULT_LEVEL
-from wal_e.errors import DataDirectoryError
 from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
 from wal_e.pg.control import CONTROL_PATH, ControlData, read_control
-from wal_e.pg.datadir import FileEntry, Scan, file_entry, scan
+from wal_e.pg.datadir import FileEntry, Scan, file_entry, scan, unreadable
 from wal_e.rate import RateLimit
 from wal_e.repo.blockmap import BLOCK_SIZE
 from wal_e.repo.filelist import FileWriter, StoredFiles
@@ -236,7 +236,7 @@ def _entry(root: Path, path: str) -> FileEntry:
     try:
         status = (root / path).stat(follow_symlinks=False)
     except OSError as error:
-        raise DataDirectoryError(f'could not read "{root / path}": {error.strerror}') from error
+        raise unreadable(os.fspath(root / path), error) from error
     return file_entry(path, status)
 
 

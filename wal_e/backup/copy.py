@@ -18,7 +18,7 @@ from typing import Final
 from wal_e.backup.gather import Gatherer, Run
 from wal_e.backup.tasks import Piece, Task
 from wal_e.codec.crc32c import crc32c
-from wal_e.errors import DataDirectoryError
+from wal_e.pg.datadir import unreadable
 from wal_e.pg.exclusion import is_relation, relation_block_offset
 from wal_e.pg.page import bad_pages
 from wal_e.rate import RateLimit
@@ -133,12 +133,12 @@ class Copier:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         try:
             data = _read_exactly(descriptor, piece.offset, piece.length)
             return self._check_pages(descriptor, piece, data)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         finally:
             os.close(descriptor)
 
@@ -242,10 +242,3 @@ def _read_exactly(descriptor: int, offset: int, length: int) -> bytes:
             return data.ljust(length, b"\0")
         data += more
     return data
-
-
-def _unreadable(path: str, error: OSError) -> DataDirectoryError:
-    return DataDirectoryError(
-        f'could not read "{path}": {error.strerror}',
-        hint="Run as the user who owns the data directory; if that is so already, look at the disk and the kernel log.",
-    )

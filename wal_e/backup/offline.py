@@ -13,7 +13,7 @@ from wal_e.backup.run import free_name
 from wal_e.errors import DataDirectoryError
 from wal_e.events import Message, Sink
 from wal_e.pg.control import ControlData, State, read_control
-from wal_e.pg.datadir import read_major
+from wal_e.pg.datadir import is_there, read_major
 from wal_e.pg.wal import Lsn, SegmentName
 from wal_e.repo.catalogue import commit
 from wal_e.repo.cluster import ensure_identity
@@ -60,10 +60,11 @@ def _stopped(request: BackupRequest) -> ControlData:
     directory = request.data_directory
     control = read_control(directory)[1]
     clean = control.state in {State.SHUT_DOWN, State.SHUT_DOWN_IN_RECOVERY}
-    if (directory / "postmaster.pid").exists() or not clean:
+    locked = is_there(directory / "postmaster.pid")
+    if locked or not clean:
         raise DataDirectoryError(
             f'the cluster in "{directory}" was not shut down cleanly',
-            detail=f"postmaster.pid {'is' if (directory / 'postmaster.pid').exists() else 'is not'} there, "
+            detail=f"postmaster.pid {'is' if locked else 'is not'} there, "
             f"and pg_control says {control.state.name.lower().replace('_', ' ')}.",
             hint="Stop it with pg_ctl stop, or leave out --while-offline.",
         )

@@ -15,7 +15,7 @@ from wal_e.backup.plan import Reuse, Verdict, judge, live_at_most, lost_packs, m
 from wal_e.errors import Corrupt, NoSuchBackup, UsageError
 from wal_e.events import Level, Message, Sink
 from wal_e.parallel import ordered_map
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.datadir import FileEntry, unreadable
 from wal_e.repo.blockmap import BlockMap
 from wal_e.repo.catalogue import list_backups, load_manifest, pack_sizes
 from wal_e.repo.filelist import FileRecord, MapRef
@@ -85,7 +85,10 @@ class Work:
 
 def this_source(data_directory: Path, scanned_ns: int) -> Source:
     """Identifies the directory that is about to be read."""
-    status = data_directory.stat()
+    try:
+        status = data_directory.stat()
+    except OSError as error:
+        raise unreadable(os.fspath(data_directory), error) from error
     return Source(_machine(), status.st_dev, status.st_ino, scanned_ns)
 
 

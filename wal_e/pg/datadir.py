@@ -213,7 +213,7 @@ class _Walk:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _unreadable(self.absolute(directory), error) from error
+            raise unreadable(self.absolute(directory), error) from error
         names.sort()
         if self.major >= UNLOGGED_EXCLUDED_SINCE and is_database(directory):
             return kept_relations(names)
@@ -225,7 +225,7 @@ class _Walk:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _unreadable(self.absolute(path), error) from error
+            raise unreadable(self.absolute(path), error) from error
 
     def absolute(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
@@ -258,7 +258,7 @@ def _check_essentials(data_directory: Path, major: int) -> None:
             f'"{data_directory}" holds data of PostgreSQL {found}, but the server is PostgreSQL {major}',
             hint="Name the data directory of the server that PGHOST and PGPORT lead to.",
         )
-    missing = [name for name in _ESSENTIAL if not (data_directory / name).exists()]
+    missing = [name for name in _ESSENTIAL if not is_there(data_directory / name)]
     if missing:
         raise DataDirectoryError(
             f'"{data_directory}" lacks {", ".join(missing)}',
@@ -266,7 +266,19 @@ def _check_essentials(data_directory: Path, major: int) -> None:
         )
 
 
-def _unreadable(path: str, error: OSError) -> DataDirectoryError:
+def is_there(path: Path) -> bool:
+    """Whether something has this path; raises `DataDirectoryError` where that cannot be told."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(os.fspath(path), error) from error
+    return True
+
+
+def unreadable(path: str, error: OSError) -> DataDirectoryError:
+    """The error that says that a path could not be looked at or read."""
     return DataDirectoryError(
         f'could not read "{path}": {error.strerror}',
         hint="Run as the user who owns the data directory; if that is so already, look at the disk and the kernel log.",
