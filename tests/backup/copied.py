@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from wal_e.backup.copy import Copier
 from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.repo.blockmap import BlockMap
 from wal_e.repo.filelist import FileRecord, FileWriter
 from wal_e.repo.packer import Packer

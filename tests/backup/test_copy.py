@@ -23,7 +23,7 @@ from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece, pieces, read_tasks
 from wal_e.codec.crc32c import combine, crc32c
 from wal_e.errors import DataDirectoryError
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.pg.page_numpy import page_checksums
 from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, block_count
 from wal_e.repo.catalogue import load_manifest

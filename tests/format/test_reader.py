@@ -23,7 +23,7 @@ from wal_e.backup.contents import BackupRequest
 from wal_e.backup.copy import Copier
 from wal_e.backup.offline import push_offline
 from wal_e.events import silent
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.pg.wal import Lsn
 from wal_e.repo.blockmap import BLOCK_SIZE, BlockMap, Extent, FrameRef, decode_map, encode_map
 from wal_e.repo.catalogue import commit, load_manifest

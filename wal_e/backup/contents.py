@@ -1,7 +1,6 @@
 """Copying all of a data directory into packs, and putting the manifest together; the server's part is in `run`."""
 
 import grp
-import os
 import pwd
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from wal_e.codec.compress import DEFAULT_LEVEL
 from wal_e.events import Level, Message, Progress, Sink
 from wal_e.parallel import ordered_map
 from wal_e.pg.control import CONTROL_PATH, ControlData, read_control
-from wal_e.pg.datadir import FileEntry, Scan, file_entry, scan, unreadable
+from wal_e.pg.datadir import Scan, look_at, scan
 from wal_e.rate import RateLimit
 from wal_e.repo.blockmap import BLOCK_SIZE
 from wal_e.repo.filelist import FileWriter, StoredFiles
@@ -94,11 +93,10 @@ def copy_files(
 ) -> Copy:
     """Copies the data directory into packs; `extra` names files beyond the rules. pg_control is read last (H35)."""
     begun = time.time_ns()
-    found = scan(request.data_directory, pg_version=backup.pg_version, emit=emit)
+    found = scan(request.data_directory, pg_version=backup.pg_version, emit=emit, extra=extra)
     source = this_source(request.data_directory, begun)
     control = read_control(request.data_directory)[1]
-    files = sorted((*found.files, *(_entry(request.data_directory, path) for path in extra)), key=lambda f: f.path)
-    parent = find_parent(store, Present(control.system_identifier, files, source), request.parent, emit)
+    parent = find_parent(store, Present(control.system_identifier, found.files, source), request.parent, emit)
     if parent is not None:
         detail = f'Its parent is "{parent.name}": only what differs is stored.'
         emit(Message(__name__, "building on an earlier base backup", detail, fields={"parent": parent.name}))
@@ -114,11 +112,11 @@ def copy_files(
             rate=request.read_rate,
         )
         recorder = Recorder(packer, records)
-        progress = _Tally(sum(file.size for file in files), packer, emit)
-        works = plan_work(store, parent, files, emit)
+        progress = _Tally(found.size, packer, emit)
+        works = plan_work(store, parent, found.files, emit)
         _copy_all(copier, recorder, _fed(works, recorder, progress), request.threads, progress)
         content, control = read_control(request.data_directory)
-        entry = _entry(request.data_directory, CONTROL_PATH)
+        entry = look_at(request.data_directory, CONTROL_PATH)
         recorder.begin(entry)
         _record(recorder, [*copier.copy_content(Piece(entry, 0, 1), content), *copier.flush()])
         recorder.flush_maps()
@@ -230,14 +228,6 @@ def report(summary: Summary, copy: Copy, emit: Sink) -> None:
             fields={"name": summary.name, "size": summary.size, "stored": summary.stored, "state": "complete"},
         )
     )
-
-
-def _entry(root: Path, path: str) -> FileEntry:
-    try:
-        status = (root / path).stat(follow_symlinks=False)
-    except OSError as error:
-        raise unreadable(os.fspath(root / path), error) from error
-    return file_entry(path, status)
 
 
 def _owner(uid: int, gid: int) -> tuple[str, str]:

@@ -15,7 +15,8 @@ from wal_e.backup.plan import Reuse, Verdict, judge, live_at_most, lost_packs, m
 from wal_e.errors import Corrupt, NoSuchBackup, UsageError
 from wal_e.events import Level, Message, Sink
 from wal_e.parallel import ordered_map
-from wal_e.pg.datadir import FileEntry, unreadable
+from wal_e.pg.datadir import unreadable
+from wal_e.pg.filetable import FileEntry
 from wal_e.repo.blockmap import BlockMap
 from wal_e.repo.catalogue import list_backups, load_manifest, pack_sizes
 from wal_e.repo.filelist import FileRecord, MapRef

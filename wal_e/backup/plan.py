@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wal_e.pg.control import CONTROL_PATH
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.repo.blockmap import BlockMap
 from wal_e.repo.filelist import FileRecord, MapRef
 from wal_e.repo.manifest import PackRef

@@ -6,7 +6,7 @@ from typing import Final
 
 from wal_e.backup.copy import Outcome, Read, Stored, Vanished
 from wal_e.codec.crc32c import combine
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.repo.blockmap import BlockMap, Extent, block_count, encode_map, join_extents
 from wal_e.repo.filelist import INLINE_BLOCKS, FileRecord, FileWriter, MapRef, count_blocks
 from wal_e.repo.packer import Packer

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from wal_e.pg.datadir import FileEntry
+from wal_e.pg.filetable import FileEntry
 from wal_e.repo.blockmap import BLOCK_SIZE, FRAME_BLOCKS, BlockMap, block_count
 
 

@@ -13,6 +13,7 @@ A file that vanishes while we look is routine, for tables are dropped; every oth
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from wal_e.errors import DataDirectoryError
 from wal_e.events import Level, Message, Sink, silent
 from wal_e.pg.control import CONTROL_PATH, read_control
 from wal_e.pg.exclusion import is_database, is_dropped, is_emptied, kept_relations
+from wal_e.pg.filetable import FileEntry, FileTable
 
 UNLOGGED_EXCLUDED_SINCE: Final = 11
 SUMMARIES_SINCE: Final = 17
@@ -29,20 +31,6 @@ _ESSENTIAL: Final = ("PG_VERSION", CONTROL_PATH, "global/pg_filenode.map", "base
 _LINKS_REFUSED: Final = re.compile(
     r"(base|global|pg_xact|pg_multixact|pg_commit_ts|pg_logical|pg_twophase|pg_tblspc)(/.*)?", re.DOTALL
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A regular file as `lstat` saw it; size in bytes, times in nanoseconds."""
-
-    path: str
-    size: int
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +62,14 @@ class Scan:
     """
 
     root: DirectoryEntry
-    files: tuple[FileEntry, ...]
+    files: FileTable
     directories: tuple[DirectoryEntry, ...]
     tablespaces: tuple[TablespaceEntry, ...]
 
     @property
     def size(self) -> int:
         """The bytes of all files."""
-        return sum(file.size for file in self.files)
+        return self.files.size
 
 
 def read_major(data_directory: Path) -> int:
@@ -97,13 +85,14 @@ def read_major(data_directory: Path) -> int:
         ) from error
 
 
-def scan(data_directory: Path, *, pg_version: int, emit: Sink = silent) -> Scan:
+def scan(data_directory: Path, *, pg_version: int, emit: Sink = silent, extra: Iterable[str] = ()) -> Scan:
     """
     Walks a data directory and its tablespaces.
 
-    `pg_version` is the server's `server_version_num` (150004). `emit` hears of what was left out and is neither
-    dropped by rule nor vanished. Raises `DataDirectoryError` where an essential part is missing, where another
-    major's data lies there, where a directory cannot be read, or where a link stands in the place of data.
+    `pg_version` is the server's `server_version_num` (150004); `extra` names files that belong to the backup beyond
+    the rules. `emit` hears of what was left out and is neither dropped by rule nor vanished. Raises
+    `DataDirectoryError` where an essential part or one of `extra` is missing, where another major's data lies there,
+    where a directory cannot be read, or where a link stands in the place of data.
     """
     major = pg_version // _VERSION_UNIT
     _check_essentials(data_directory, major)
@@ -111,12 +100,15 @@ def scan(data_directory: Path, *, pg_version: int, emit: Sink = silent) -> Scan:
     walk.visit("")
     walk.add_skeleton()
     walk.visit_tablespaces(read_control(data_directory)[1].catalog_version)
+    for path in extra:
+        walk.files.add(look_at(data_directory, path))
+    walk.files.sort()
     root = walk.stat("", follow=True)
     if root is None:
         raise DataDirectoryError(f'"{data_directory}" vanished')
     return Scan(
         root=_directory(".", root),
-        files=tuple(sorted(walk.files, key=lambda entry: entry.path)),
+        files=walk.files,
         directories=tuple(sorted(walk.directories, key=lambda entry: entry.path)),
         tablespaces=tuple(sorted(walk.tablespaces, key=lambda entry: entry.oid)),
     )
@@ -127,7 +119,7 @@ class _Walk:
     root: str
     major: int
     emit: Sink
-    files: list[FileEntry] = field(default_factory=list)
+    files: FileTable = field(default_factory=FileTable)
     directories: list[DirectoryEntry] = field(default_factory=list)
     tablespaces: list[TablespaceEntry] = field(default_factory=list)
     within: dict[str, str] = field(default_factory=dict)
@@ -143,7 +135,7 @@ class _Walk:
 
     def take(self, path: str, status: os.stat_result) -> None:
         if stat.S_ISREG(status.st_mode):
-            self.files.append(file_entry(path, status))
+            self.files.add(_file(path, status))
         elif stat.S_ISDIR(status.st_mode):
             self.directories.append(_directory(path, status))
             if not is_emptied(path):
@@ -184,7 +176,7 @@ class _Walk:
     def leave_out(self, prefixes: set[str]) -> None:
         """Forgets what the walk met in tablespaces that lie inside the data directory: it is taken as theirs."""
         dropped = tuple(prefix + "/" for prefix in prefixes)
-        self.files = [entry for entry in self.files if not entry.path.startswith(dropped)]
+        self.files = FileTable(entry for entry in self.files if not entry.path.startswith(dropped))
         self.directories = [
             entry for entry in self.directories if entry.path not in prefixes and not entry.path.startswith(dropped)
         ]
@@ -285,8 +277,15 @@ def unreadable(path: str, error: OSError) -> DataDirectoryError:
     )
 
 
-def file_entry(path: str, status: os.stat_result) -> FileEntry:
-    """The entry of a regular file from what `lstat` said of it."""
+def look_at(data_directory: Path, path: str) -> FileEntry:
+    """The entry of one file that must be there; raises `DataDirectoryError` where it cannot be looked at."""
+    try:
+        return _file(path, (data_directory / path).stat(follow_symlinks=False))
+    except OSError as error:
+        raise unreadable(os.fspath(data_directory / path), error) from error
+
+
+def _file(path: str, status: os.stat_result) -> FileEntry:
     return FileEntry(
         path=path,
         size=status.st_size,
