@@ -16,11 +16,15 @@ import pytest
 from tests.backup.tiny import push
 from wal_e.backup import contents
 from wal_e.backup.copy import Copier
+from wal_e.backup.records import Recorder
 from wal_e.backup.tasks import Piece
 from wal_e.pg.datadir import scan
 from wal_e.pg.filetable import FileEntry, FileTable
+from wal_e.repo.catalogue import load_manifest
 from wal_e.store.drivers.memory import MemoryStore
 
+BACKLOG = 6000
+"""4096 that may wait before they are pushed on, and what the tasks under way bring: 4 of 128 files, for two threads."""
 THEN = 10**18
 
 
@@ -59,6 +63,41 @@ class Crowd:
 @pytest.fixture
 def crowd(monkeypatch: pytest.MonkeyPatch) -> Crowd:
     return Crowd(monkeypatch)
+
+
+@pytest.fixture
+def backlogs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records waited each time when another one was finished."""
+    seen: list[int] = [0]
+    real = Recorder._finish
+
+    def finish(recorder: Recorder, *arguments: object) -> None:
+        seen[0] = max(seen[0], recorder.backlog)
+        real(recorder, *arguments)  # type: ignore[arg-type] # the same, passed on
+
+    monkeypatch.setattr(Recorder, "_finish", finish)
+    return seen
+
+
+def test_one_changed_page_does_not_hold_back_the_records_of_all_files_behind_it(
+    settled: Path, crowd: Crowd, backlogs: list[int]
+) -> None:
+    """Its frame would not be full before the end."""
+    store = MemoryStore()
+    first = push(store, settled).summary
+    crowd.inode = lambda number: 1 + (number == 0)
+    second = push(store, settled).summary
+    assert second.size == first.size
+    assert 4000 < backlogs[0] < BACKLOG
+    assert [file.path for file in load_manifest(store, second.name).files] == [
+        file.path for file in load_manifest(store, first.name).files
+    ]
+
+
+def test_neither_do_empty_files_wait_for_it(settled: Path, crowd: Crowd, backlogs: list[int]) -> None:
+    crowd.size = lambda number: 5 * (number == 0)
+    push(MemoryStore(), settled)
+    assert 4000 < backlogs[0] < BACKLOG
 
 
 @contextmanager

@@ -157,11 +157,11 @@ class _Tally:
 
 
 def _fed(works: Iterable[Work], recorder: Recorder, tally: _Tally) -> Iterator[Piece | None]:
-    """Tells the recorder of every file in order, and yields the pieces that have to be read."""
+    """Tells the recorder of every file in order; yields the pieces to be read, and None for a file that has none."""
     for work in works:
         if work.verdict is Verdict.READ or work.record is None:
             recorder.begin(work.entry)
-            yield from pieces(work.entry, work.known)
+            yield from pieces(work.entry, work.known) if work.entry.size else (None,)
             continue
         if work.known is None:
             recorder.carry(work.record)

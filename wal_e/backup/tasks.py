@@ -41,7 +41,8 @@ def read_tasks(some: Iterable[Piece | None]) -> Iterator[Task]:
     """
     Yields tasks of at most 128 blocks; the pieces of one file come in ascending order.
 
-    Short pieces wait for each other, but for no more than 128 steps of the input: None is a step without a piece.
+    Short pieces wait for each other, but for no more than 128 steps of the input: None is a step without a piece, and
+    128 of them in a row give an empty task, so whoever takes the tasks hears of a long run of files that nobody reads.
     """
     shared: list[Piece] = []
     blocks = waited = 0
@@ -55,7 +56,7 @@ def read_tasks(some: Iterable[Piece | None]) -> Iterator[Task]:
                 shared, blocks, waited = [], 0, 0
             shared.append(piece)
             blocks += piece.count
-        if shared and waited >= FRAME_BLOCKS:
+        if waited >= FRAME_BLOCKS:
             yield tuple(shared)
             shared, blocks, waited = [], 0, 0
     if shared:
