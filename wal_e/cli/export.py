@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from wal_e.cli.commands import STDOUT
+from wal_e.cli.backup_commands import STDOUT
 from wal_e.cli.context import Context
 from wal_e.cli.priority import step_back
 from wal_e.cli.render import write_binary

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from wal_e.cli.commands import STDOUT
+from wal_e.cli.backup_commands import STDOUT
 from wal_e.cli.context import Context
 from wal_e.cli.event_stream import EventStream
 from wal_e.cli.handover import hand_over

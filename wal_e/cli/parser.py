@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from wal_e import __version__
-from wal_e.cli.commands import COMMANDS, Argument, Command
+from wal_e.cli.command import Argument, Command
+from wal_e.cli.commands import COMMANDS
 from wal_e.config import AnyOption, Settings
 from wal_e.config.rows import EXCLUSIVE, GLOBAL_OPTIONS
 from wal_e.errors import UsageError

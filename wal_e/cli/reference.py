@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from wal_e.cli import main
-from wal_e.cli.commands import COMMANDS, Argument, Command
+from wal_e.cli.command import Argument, Command
+from wal_e.cli.commands import COMMANDS
 from wal_e.cli.parser import all_options, argument_help
 from wal_e.cli.render import write_out
 from wal_e.config import AnyOption
