@@ -116,6 +116,14 @@ def own_tiny(tiny: Path, tmp_path: Path) -> Path:
     return copy
 
 
+def drop_spare_wal(root: Path) -> None:
+    """Deletes the WAL segments that no backup of a stopped cluster has: most of its bytes."""
+    needed = expected_tree(root)
+    for path in (root / "pg_wal").iterdir():
+        if path.is_file() and f"pg_wal/{path.name}" not in needed:
+            path.unlink()
+
+
 @pytest.fixture
 def quiet(own_tiny: Path) -> Path:
     """A cluster of which every file was written some time ago."""
