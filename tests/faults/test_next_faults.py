@@ -20,6 +20,7 @@ from tests.backup.tiny import Listener, Tree, check_restorable, expected_tree, f
 from tests.faults.faulty_store import FaultyStore, Mode
 from tests.faults.forked import was_killed
 from wal_e.backup.parent import NEWEST, Parent, ParentChoice, Present, find_parent, this_source
+from wal_e.backup.plan import matched
 from wal_e.errors import Corrupt, WalEError
 from wal_e.events import Sink, silent
 from wal_e.pg.control import read_control
@@ -248,6 +249,13 @@ def test_a_parent_with_any_bit_wrong_is_passed_over(history: History, archive: M
         else:
             assert parent.manifest == whole, at
     assert noticed > len(places) - 5
+
+
+def test_a_list_of_files_is_read_to_its_end_where_its_checksum_is(history: History, archive: MemoryStore) -> None:
+    """Also where the cluster has lost the files that stand last: what a long list says before that is not proven."""
+    records = iter(load_manifest(archive, list(history.trees)[-1]).files)
+    assert list(matched((), records)) == []
+    assert next(records, None) is None
 
 
 def test_a_damaged_list_of_files_is_no_reason_not_to_back_up(
