@@ -38,9 +38,11 @@ enum { BROKEN = 2, BROKEN_FETCH = 200 };
 
 static const char *const prefixes[] = {"WALE_", "SWIFT_", "OS_",   "ST_",    "AWS_",
                                        "GOOGLE_", "GS_",  "WABS_", "AZURE_", "WALG_"};
-static const char *const names[] = {"HOME",          "TMPDIR",       "http_proxy",         "https_proxy",   "no_proxy",
-                                    "all_proxy",     "HTTP_PROXY",   "HTTPS_PROXY",        "NO_PROXY",      "ALL_PROXY",
-                                    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+static const char *const names[] = {
+    "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER", "STORAGE_EMULATOR_HOST",
+};
 
 /* Bytes that grow. A failed allocation leaves `bytes` NULL and `failed` set; adding more then does nothing. */
 struct text {

@@ -28,6 +28,7 @@ PREFIXES = ("WALE_", "SWIFT_", "OS_", "ST_", "AWS_", "GOOGLE_", "GS_", "WABS_", 
 NAMES = frozenset((
     "HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "STORAGE_EMULATOR_HOST",
 ))  # fmt: skip
 # Not os.environ, which costs an import; and a copy, because os.environ writes to the original.
 _ENVIRONMENT = dict(posix.environ)
