@@ -32,12 +32,13 @@ class Operation:
     One operation on an archive that `prepare` filled past the proxy; `scratch` is an empty directory.
 
     `run` does it and checks what it returned; `check_failed` looks at what it left where it raised. Operations that
-    only read share one archive.
+    only read share one archive. `denied` says that one answer will claim that an object is not there, though it is.
     """
 
     archive: Archive
     scratch: Path
     source: Path
+    denied: bool = False
     reads: ClassVar[bool] = False
 
     def prepare(self) -> None:
@@ -170,6 +171,8 @@ class Delete(Operation):
 
     def run(self, store: Store) -> None:
         delete(store)
+        if self.denied and self._keys() > {info.key for info in self.whole.list()}:
+            delete(self.archive.beside())  # an object that is said to be gone is not deleted, until the next time
         assert self._keys() == {info.key for info in self.whole.list()}
 
     def check_failed(self) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from lab.swift import SwiftInfo
+from tests.backup.tiny import Listener
 from tests.faults.faulty_store import FaultyStore, Mode
 from tests.faults.forked import was_killed
 from wal_e.config import load
-from wal_e.errors import Denied, LeaseHeld, LeaseLost, StoreError
+from wal_e.errors import Denied, LeaseHeld, LeaseLost, StoreError, Unavailable
 from wal_e.events import Message, Progress, silent
 from wal_e.repo.holder import Holder, decode_holder
 from wal_e.repo.layout import LEASE_PREFIX, claim_key, claim_name, parse_lease_key, release_key
@@ -368,6 +369,33 @@ def test_the_thread_renews_and_ends(store: Store) -> None:
         lease.check()
     assert not lease._thread.is_alive()
     assert leases(store) == set()
+
+
+@pytest.mark.parametrize(("patience", "tries"), [(1.0, 2), (300.0, 1)])
+def test_an_outage_that_was_waited_for_is_not_waited_for_again_to_release(patience: float, tries: int) -> None:
+    clock, heard = Clock(), Listener()
+
+    class Down(FaultyStore):
+        asked = 0
+
+        def delete(self, keys: Iterable[str]) -> None:
+            self._wait(keys)
+
+        def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+            if "released" in key:
+                self._wait([key])
+            return super().put(key, body, create_only=create_only)
+
+        def _wait(self, keys: Iterable[str]) -> None:
+            self.asked += 1
+            clock.sleep(patience)
+            raise Unavailable(f"no answer about {list(keys)}")
+
+    store = without_faults(Down, MemoryStore())
+    with Lease(store, "delete", heard, clock.timing()) as lease:
+        lease.acquire()
+    assert store.asked == tries
+    assert "could not release the archive's lease" in heard.text
 
 
 def test_on_swift_it_waits_before_it_looks() -> None:

@@ -290,8 +290,14 @@ class Lease:
         self._keys = []
 
     def _remove(self) -> None:
+        """By deleting, else by one more object, unless an outage was waited for already."""
+        begun = self._timing.clock()
         if self._may_delete:
-            with contextlib.suppress(StoreError):
+            try:
                 self._store.delete(self._keys)
+            except StoreError:
+                if self._timing.clock() - begun > _FAREWELL:
+                    raise
+            else:
                 return
         self._create(release_key(self.name))
