@@ -16,6 +16,7 @@ from wal_e.maintain.retention import Retain
 from wal_e.pg.wal import SegmentName
 from wal_e.repo.catalogue import list_backups
 from wal_e.repo.cluster import ensure_identity
+from wal_e.repo.layout import LEASE_PREFIX
 from wal_e.repo.source import Source
 from wal_e.repo.wal import get_wal, put_wal
 from wal_e.store.api import Body, Store, read_object
@@ -119,7 +120,7 @@ class BackupPush(Operation):
 
     def check_failed(self) -> None:
         self._check(at_least=0)
-        push(self.archive.beside(), self.source)
+        push(_without_lease(self.archive.beside()), self.source)
         self._check(at_least=1)
 
     def _check(self, *, at_least: int) -> None:
@@ -177,10 +178,16 @@ class Delete(Operation):
 
     def check_failed(self) -> None:
         assert self._keys() >= {info.key for info in self.whole.list()}
-        self.run(self.archive.beside())
+        self.run(_without_lease(self.archive.beside()))
 
     def _keys(self) -> set[str]:
         return {info.key for info in self.archive.beside().list()}
+
+
+def _without_lease(store: Store) -> Store:
+    """The archive, without a lease that an outage kept a run from releasing: its process would be gone, ours is not."""
+    store.delete([info.key for info in store.list(LEASE_PREFIX)])
+    return store
 
 
 def delete(store: Store) -> None:
