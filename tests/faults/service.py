@@ -5,8 +5,9 @@ A further service is one more function and one more line in `SERVICES`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from urllib.parse import urlsplit
 
@@ -14,11 +15,15 @@ import pytest
 
 from lab.faultproxy import FaultProxy, Rule
 from lab.keystone import KeystoneInfo
-from tests.store.settings import options_of, settings_of
+from tests.plugins.buckets import Buckets
+from tests.store.settings import options_of
+from wal_e.config import Settings, load
 from wal_e.store.api import Store
 from wal_e.store.drivers.swift import SwiftStore
+from wal_e.store.registry import driver_for
 from wal_e.store.retry import Clock, RetryPolicy
 from wal_e.store.stack import StackOptions, build_stack
+from wal_e.store.url import parse_url
 
 DEADLINE = 20.0
 
@@ -40,15 +45,21 @@ class Skipping:
 
 @dataclass
 class Service:
-    """`store` reaches the service through `proxy`, and logs in through `identity`; `beside` goes straight there."""
+    """
+    `store` reaches the service through `proxy`, and logs in through `identity`; `beside` goes straight there.
+
+    `identity` is None where requests carry their own proof: nothing can be renewed there, so a refusal is final.
+    `hears_waits` says whether the driver gets to see Retry-After, which obstore keeps to itself.
+    """
 
     scheme: str
     place: str
     proxy: FaultProxy
-    identity: FaultProxy
+    identity: FaultProxy | None
     store: Store
     beside: Store
     variables: Mapping[str, str]
+    hears_waits: bool
     numbers: Iterator[int] = field(default_factory=count)
 
     def archive(self) -> "Archive":
@@ -58,7 +69,18 @@ class Service:
     def arm(self, rule: Rule | None = None) -> None:
         """Count the requests of both proxies from zero, and have a rule for the store's."""
         self.proxy.arm(rule)
-        self.identity.arm()
+        if self.identity is not None:
+            self.identity.arm()
+
+    @property
+    def logins(self) -> int:
+        """How many requests the login service got since the rule was armed."""
+        return len(self.identity.requests) if self.identity is not None else 0
+
+    @property
+    def settings(self) -> Settings:
+        """What the driver reads."""
+        return load(driver_for(self.scheme).options(), environ=self.variables)
 
 
 @dataclass
@@ -78,7 +100,7 @@ class Archive:
 
     def _stack(self, driver: Store, clock: Clock, deadline: float) -> Store:
         options = StackOptions(retry=RetryPolicy(deadline=deadline), clock=clock, wrap=lambda _: driver)
-        return build_stack(self.address, settings_of(self.service.variables), options).store
+        return build_stack(self.address, self.service.settings, options).store
 
 
 @contextmanager
@@ -101,14 +123,41 @@ def swift(request: pytest.FixtureRequest) -> Iterator[Service]:
         # What only the first requests cost: a login, a look at the container, the question what the service offers.
         list(store.list())
         store.delete(["absent", "absent too"])
-        yield Service("swift", container, proxy, identity, store, beside, variables)
+        yield Service("swift", container, proxy, identity, store, beside, variables, hears_waits=True)
 
 
-SERVICES: dict[str, Callable[[pytest.FixtureRequest], "contextmanager[Service]"]] = {"swift": swift}  # type: ignore[type-arg]
+@contextmanager
+def bucket(fixture: str, request: pytest.FixtureRequest, *, hears_waits: bool = False) -> Iterator[Service]:
+    """A bucket of one of the services that have them, which need no login."""
+    buckets: Buckets = request.getfixturevalue(fixture)
+    name = buckets.create(request.getfixturevalue("container_name")())
+    info = buckets.info
+    with ExitStack() as stack:
+        proxy = stack.enter_context(FaultProxy(urlsplit(info.url).port or 80))
+        variables = info.at(proxy.url).environment()
+        store, beside = (_open(f"{info.scheme}://{name}", each) for each in (variables, info.environment()))
+        stack.callback(store.close)
+        stack.callback(beside.close)
+        list(store.list())  # only the first requests look whether there is a bucket
+        yield Service(info.scheme, name, proxy, None, store, beside, variables, hears_waits)
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+def _open(address: str, variables: Mapping[str, str]) -> Store:
+    url = parse_url(address)
+    driver = driver_for(url.scheme)
+    return driver.open(url, load(driver.options(), environ=variables))
+
+
+SERVICES: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Service]]] = {
+    "swift": swift,
+    "s3": partial(bucket, "s3_buckets"),
+    "azure": partial(bucket, "azure_buckets"),
+    "gs": partial(bucket, "gs_buckets", hears_waits=True),
+}
+
+
+@pytest.fixture(scope="module", params=["swift"])
 def service(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """One of the services, for all tests of a module."""
+    """Swift, or the service that the test is parametrized with, for all tests of a module."""
     with SERVICES[request.param](request) as found:
         yield found

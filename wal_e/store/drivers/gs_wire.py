@@ -210,9 +210,14 @@ class Wire:
             raise _no_answer(what, error) from error
 
     def _failure(self, what: str, answer: Any) -> StoreError | None:
+        import requests  # noqa: PLC0415 - as above
+
         if answer.status_code < ERRORS_BEGIN:
             return None
-        said, reason = _message(answer.content)
+        try:
+            said, reason = _message(answer.content)
+        except requests.exceptions.RequestException as error:
+            raise _no_answer(what, error) from error
         code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
         return answer_error(Answer(answer.status_code, code, said.rstrip(".")), what, self._service)
 
