@@ -2,16 +2,17 @@
 
 import pytest
 
-from lab.faultproxy import BreakAnswer, CutAnswer, Fault, Rule
+from lab.faultproxy import Answer, BreakAnswer, CutAnswer, Fault, Rule
 from tests.faults import service as services
 from tests.faults.service import DEADLINE, Service, Skipping
-from wal_e.errors import Exists, ShortRead, Unavailable
+from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Unavailable
 from wal_e.store.api import Body
 from wal_e.store.retry import Retrying, RetryPolicy
 
 pytestmark = pytest.mark.slow
 service = services.service
 BUCKETS = ["s3", "azure", "gs"]
+PAGE = b"<html><body>Welcome to the guest network. Please log in.</body></html>"
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,24 @@ def _behaving(service: Service) -> None:
 
 def patient(service: Service, skipping: Skipping | None = None) -> Retrying:
     return Retrying(service.store, RetryPolicy(deadline=DEADLINE), clock=(skipping or Skipping()).clock())
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("service", BUCKETS, indirect=True)
+def test_h20_a_page_of_somebody_elses_deletes_nothing_and_is_not_taken_for_a_deletion(
+    service: Service, status: int
+) -> None:
+    keys = [f"doomed-{status}-{number}" for number in range(3)]
+    for key in keys:
+        service.beside.put(key, Body.of(b"x"))
+    service.arm(Rule(Answer(status, {"Content-Type": "text/html"}, PAGE)))
+    with pytest.raises(StoreError):
+        service.store.delete(keys)
+    service.arm()
+    patient(service).delete(keys)
+    for key in keys:
+        with pytest.raises(NotFound):
+            service.beside.head(key)
 
 
 @pytest.mark.parametrize("fault", [CutAnswer(5), BreakAnswer(5)])

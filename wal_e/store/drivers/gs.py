@@ -139,7 +139,8 @@ class GoogleStore:
     def _delete_one(self, key: str) -> bool:
         """Delete an object, and return whether it was not there."""
         try:
-            with self._wire.request(f'could not delete "{key}"', Call("DELETE", self._path(key), {})):
+            with self._wire.request(f'could not delete "{key}"', Call("DELETE", self._path(key), {})) as answer:
+                answer.confirm_empty()
                 return False
         except NotFound:
             return True

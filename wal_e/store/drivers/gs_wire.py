@@ -79,10 +79,13 @@ class Response:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise Misconfigured(
-                f"{self._what}: the answer is not one of Google Cloud Storage", hint="Check WALE_GS_ENDPOINT."
-            )
+            raise self._not_google()
         return document
+
+    def confirm_empty(self) -> None:
+        """Raises `Misconfigured` where a body comes, as Google sends none to who deletes: it is somebody else's."""
+        if any(self.chunks(1 << 16)):
+            raise self._not_google()
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Yield the bytes; a connection that ends early is `ShortRead`, one that falls silent `Unavailable`."""
@@ -95,6 +98,11 @@ class Response:
             raise ShortRead(f"{self._what}: the connection ended early", detail=f"It says: {error}.") from error
         except (exceptions.HTTPError, OSError) as error:
             raise _no_answer(self._what, error) from error
+
+    def _not_google(self) -> Misconfigured:
+        return Misconfigured(
+            f"{self._what}: the answer is not one of Google Cloud Storage", hint="Check WALE_GS_ENDPOINT."
+        )
 
 
 @dataclass(frozen=True, slots=True)
