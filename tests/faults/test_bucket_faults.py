@@ -5,7 +5,7 @@ import pytest
 from lab.faultproxy import Answer, BreakAnswer, CutAnswer, Fault, Rule
 from tests.faults import service as services
 from tests.faults.service import DEADLINE, Service, Skipping
-from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Unavailable
+from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Throttled, Unavailable
 from wal_e.store.api import Body
 from wal_e.store.retry import Retrying, RetryPolicy
 
@@ -55,3 +55,20 @@ def test_a_refusal_that_breaks_off_is_asked_for_again(service: Service, fault: F
     with pytest.raises(Exists):
         patient(service).put(key, Body.of(b"y"), create_only=True)
     assert len(service.proxy.requests) <= 3
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("service", ["gs"], indirect=True)
+def test_h44_a_wait_that_google_asks_for_is_kept_and_never_goes_beyond_the_deadline(
+    service: Service, status: int
+) -> None:
+    skipping = Skipping()
+    service.arm(Rule.at(1, Answer(status, {"Retry-After": "7"})))
+    with pytest.raises(NotFound):
+        patient(service, skipping).head("absent")
+    assert skipping.pauses == [7.25]
+    assert len(service.proxy.requests) == 2
+    service.arm(Rule(Answer(status, {"Retry-After": str(int(DEADLINE))})))
+    with pytest.raises(Throttled):
+        patient(service).head("absent")
+    assert len(service.proxy.requests) == 1

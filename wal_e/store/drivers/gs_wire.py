@@ -19,6 +19,7 @@ from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured, ShortRead, StoreError, Unavailable
 from wal_e.store.drivers.gs_options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
 from wal_e.store.drivers.object_errors import Answer, Service, answer_error
+from wal_e.store.drivers.retry_after import parse_retry_after
 
 GOOGLE: Final = "https://storage.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -227,7 +228,8 @@ class Wire:
         except requests.exceptions.RequestException as error:
             raise _no_answer(what, error) from error
         code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
-        return answer_error(Answer(answer.status_code, code, said.rstrip(".")), what, self._service)
+        wait = parse_retry_after(answer.headers.get("Retry-After"))
+        return answer_error(Answer(answer.status_code, code, said.rstrip("."), wait), what, self._service)
 
 
 def open_wire(bucket: str, settings: Settings) -> Wire:

@@ -31,6 +31,7 @@ _SKEWED = frozenset({"RequestTimeTooSkewed"})
 _REFUSED = frozenset({401, 403})
 _CONFLICT = frozenset({409, 412})
 _LATER = frozenset({408, 409, 500, 502, 503, 504, 507})
+_SLOW_DOWN = frozenset({429, 503})
 _FINAL: dict[int, tuple[type[StoreError], str]] = {
     404: (NotFound, "there is no such object"),
     416: (ShortRead, "the object has no such bytes"),
@@ -51,11 +52,16 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered: its HTTP status, 0 where there was no answer, its own code, and its words."""
+    """
+    What the service answered: its HTTP status, 0 where there was no answer, its own code, and its words.
+
+    `retry_after` is in seconds, where it asked for a wait that the driver got to see: obstore tells of none.
+    """
 
     status: int
     code: str
     said: str
+    retry_after: float | None = None
 
     @classmethod
     def of(cls, error: BaseException) -> "Answer":
@@ -93,6 +99,9 @@ def answer_error(answer: Answer, what: str, service: Service) -> StoreError:
     detail = answer.detail(service)
     if answer.is_about_container:
         return container_missing(service, detail)
+    if answer.retry_after is not None and answer.status in _SLOW_DOWN:
+        text = f"{what}: {service.label} asks to slow down"
+        return Throttled(text, detail=detail, retry_after=answer.retry_after)
     return _by_code(answer, what, service, detail) or _by_status(answer, what, service, detail)
 
 

@@ -1,10 +1,9 @@
 """What Swift's statuses and a broken connection mean in the words of the store seam."""
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
+from wal_e.store.drivers.retry_after import parse_retry_after
 
 _SLOW_DOWN = frozenset({429, 498, 503})
 _LATER = frozenset({408, 409, 500, 502, 503, 504})
@@ -36,7 +35,7 @@ def status_error(error: Any, what: str) -> StoreError:
     """
     status = error.http_status
     detail = _detail(error)
-    wait = _retry_after(error)
+    wait = parse_retry_after((error.http_response_headers or {}).get("retry-after"))
     if status in _SLOW_DOWN and (wait is not None or status != 503):  # noqa: PLR2004 - an HTTP status is its own name
         return Throttled(f"{what}: Swift asks to slow down", detail=detail, retry_after=wait)
     if status in _LATER or status is None:
@@ -91,18 +90,3 @@ def _detail(error: Any) -> str:
     answer = f"{error.http_status or ''} {error.http_reason or ''}".strip() or str(error)
     transaction = f" (transaction {error.transaction_id})" if error.transaction_id else ""
     return f"Swift's answer was {answer}{f': {first}' if first else ''}{transaction}."
-
-
-def _retry_after(error: Any) -> float | None:
-    text = (error.http_response_headers or {}).get("retry-after")
-    if not text:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
