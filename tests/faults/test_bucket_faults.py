@@ -42,6 +42,18 @@ def test_h20_a_page_of_somebody_elses_deletes_nothing_and_is_not_taken_for_a_del
             service.beside.head(key)
 
 
+@pytest.mark.parametrize("last", [1, None])
+@pytest.mark.parametrize("service", BUCKETS, indirect=True)
+def test_h45_a_page_of_somebody_elses_is_not_taken_for_an_empty_listing(service: Service, last: int | None) -> None:
+    service.beside.put("listed/here", Body.of(b"x"))
+    service.arm(Rule(Answer(200, {"Content-Type": "text/html"}, PAGE), last=last))
+    with pytest.raises(StoreError):
+        list(service.store.list("listed/"))
+    service.arm()
+    assert [info.key for info in service.store.list("listed/")] == ["listed/here"]
+    assert not list(service.store.list("unlisted/"))
+
+
 @pytest.mark.parametrize("fault", [CutAnswer(5), BreakAnswer(5)])
 @pytest.mark.parametrize("service", BUCKETS, indirect=True)
 def test_a_refusal_that_breaks_off_is_asked_for_again(service: Service, fault: Fault) -> None:

@@ -20,13 +20,14 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
-from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead
+from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead, Unavailable
 from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.drivers.object_errors import NO_OBJECT, Answer, Service, container_missing, store_error
 from wal_e.units import GIB, MIB
 
 CHUNK = MIB
 MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure and GCS allow as much
+NOWHERE: Final = "wal-e-looks-who-answers"  # a name that nobody gives
 MD5 = "md5"  # the name of our metadata
 CONNECT_TIMEOUT = timedelta(seconds=10)
 READ_TIMEOUT = timedelta(seconds=60)
@@ -46,13 +47,14 @@ class Kind:
 
     `batch` is how many keys one deletion may have. `unordered` says that listings come in another order than that
     of keys, as SeaweedFS's do (a folder stands where its name without the slash would). `attributes` go along with
-    every object.
+    every object. `vague_listings` says that obstore takes any document for a listing of this service, an empty one.
     """
 
     service: Service
     capabilities: Capabilities
     batch: int
     unordered: bool = False
+    vague_listings: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,8 +164,10 @@ class ObjectStore:
         """Yield the objects in the order that the service gives."""
         folder, _, rest = prefix.rpartition("/")
         begin = max(after, prefix_floor(folder, rest))
+        empty = True
         with self._errors(f'could not list "{prefix}"'):
             for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+                empty = False
                 self._container_seen = True
                 for meta in page:
                     key = meta["path"]
@@ -171,7 +175,26 @@ class ObjectStore:
                         yield ObjectInfo(key, meta["size"], meta["last_modified"])
                     elif key > prefix and not key.startswith(prefix) and not self._kind.unordered:
                         return
+            if empty and self._kind.vague_listings:
+                self._confirm_empty(prefix, folder, begin)
         self._container_seen = True
+
+    def _confirm_empty(self, prefix: str, folder: str, begin: str) -> None:
+        """
+        Raise where an empty listing was somebody else's page.
+
+        Who always answers with one knows an object that nobody has, too; who did once answers otherwise now.
+        """
+        what, hint = f'could not list "{prefix}"', "Look for an HTTP proxy or a login page before the service."
+        try:
+            with self._errors(what):
+                self._obstore.head(self._reader, f"{folder}/{NOWHERE}" if folder else NOWHERE)
+        except (NotFound, Denied):
+            pass  # S3 says either of what is absent, as the policy is
+        else:
+            raise Misconfigured(f"{what}: the answer is not one of {self._kind.service.label}", hint=hint)
+        if any(self._obstore.list(self._reader, folder or None, offset=begin or None)):
+            raise Unavailable(f"{what}: the answer was empty, and the next one was not", hint=hint)
 
     def _delete(self, keys: Sequence[str]) -> None:
         with self._errors(f'could not delete {len(keys)} objects, "{keys[0]}" first'):

@@ -299,6 +299,7 @@ def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
         Capabilities(atomic_create=atomic, max_object=MAX_OBJECT, list_page=LIST_PAGE),
         batch=BATCH,
         unordered=settings[UNORDERED],
+        vague_listings=True,
         attributes={"Storage-Class": storage_class} if storage_class else {},
     )
     make = partial(import_obstore(service.label).store.S3Store, url.container, config=config)
