@@ -37,7 +37,7 @@ class _Session:
 
 def push_backup(store: Store, request: BackupRequest, emit: Sink) -> BackupResult:
     """
-    Takes a full base backup of a running cluster and commits it.
+    Takes a base backup of a running cluster and commits it; what the archive has already is not stored again.
 
     Raises `ServerError` or `DataDirectoryError` before anything is stored where server and directory do not belong
     together or WAL archiving is off, `WrongCluster` where the archive is another cluster's, and `WalMissing` where
