@@ -8,19 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.backup.copied import copy_all, records_of
 from tests.backup.tiny import Listener, check_restorable, push
 from wal_e.backup import copy, parent
+from wal_e.backup.copy import Copier
 from wal_e.backup.parent import ParentChoice
 from wal_e.errors import Corrupt, NoSuchBackup, UsageError
-from wal_e.repo.blockmap import BLOCK_SIZE
+from wal_e.pg.datadir import look_at
+from wal_e.repo.blockmap import BLOCK_SIZE, BlockMap, Extent, FrameRef, clipped, digest_blocks
 from wal_e.repo.catalogue import load_manifest
 from wal_e.repo.filelist import MapRef
-from wal_e.repo.layout import backup_prefix, manifest_key
+from wal_e.repo.layout import backup_prefix, manifest_key, pack_key
 from wal_e.repo.manifest import Manifest, Summary
+from wal_e.repo.packer import Packer
 from wal_e.store.api import Body
 from wal_e.store.drivers.memory import MemoryStore
 
 BIG = "base/5/big"
+NEW = "base_000000010000000000000009_00000040"
+OLD = FrameRef(pack_key("base_000000010000000000000002_00000040", 0), 0, 900)
+SEED = 99
 
 
 class Reads:
@@ -216,3 +223,23 @@ def test_live_counts_are_those_of_the_maps(settled: Path) -> None:
             counted[pack] = counted.get(pack, 0) + count
     assert {pack.key: pack.live for pack in manifest.packs} == counted
     assert all(0 < pack.live <= pack.blocks for pack in manifest.packs)
+
+
+@pytest.mark.parametrize("lost", [range(3), range(60, 70), range(140, 150), range(150)])
+def test_h31_blocks_that_the_parents_map_lost_are_stored_again_and_are_no_holes(tmp_path: Path, lost: range) -> None:
+    """A map with a block's digest and without its extent does not say where the block is."""
+    content = random.Random(3).randbytes(150 * BLOCK_SIZE)
+    (tmp_path / "f").write_bytes(content)
+    entry = look_at(tmp_path, "f")
+    whole = BlockMap(
+        (Extent(0, 128, OLD, 0), Extent(128, 22, OLD, 0)), b"".join(digest_blocks(memoryview(content), SEED))
+    )
+    kept = [*clipped(whole, 0, lost.start), *clipped(whole, lost.stop, 150)]
+    known = {"f": BlockMap(tuple(kept), whole.digests)}
+    with Packer(MemoryStore(), NEW, level=1) as packer:
+        (record,) = records_of(
+            copy_all(Copier(tmp_path, packer, seed=SEED, segment_blocks=None), packer, [entry], known)
+        )
+    assert dict(record.uses) == {
+        pack: count for pack, count in ((OLD.pack, 150 - len(lost)), (pack_key(NEW, 0), len(lost))) if count
+    }

@@ -25,6 +25,7 @@ from wal_e.rate import RateLimit
 from wal_e.repo.blockmap import (
     BLOCK_SIZE,
     FRAME_BLOCKS,
+    BlockMap,
     Extent,
     clipped,
     digest_blocks,
@@ -166,15 +167,29 @@ class Copier:
         for kind, group in groupby(self._kinds(piece, digests)):
             count = sum(1 for _ in group)
             if kind is _Kind.KNOWN and piece.known is not None:
-                for extent in clipped(piece.known, piece.first + at, piece.first + at + count):
-                    if extent.frame.pack in self._stale:
-                        runs.append(self._run(piece, view, extent.first - piece.first, extent.count))
-                    else:
-                        known.append(extent)
+                extents, missing = self._found(piece.known, piece.first + at, piece.first + at + count)
+                known += extents
+                runs += [self._run(piece, view, blocks.start - piece.first, len(blocks)) for blocks in missing]
             elif kind is _Kind.NEW:
                 runs.append(self._run(piece, view, at, count))
             at += count
         return known, runs
+
+    def _found(self, block_map: BlockMap, first: int, end: int) -> tuple[list[Extent], list[range]]:
+        """Where the parent has these blocks, and those of them that lie in a stale pack or that its map has lost."""
+        extents: list[Extent] = []
+        missing: list[range] = []
+        for extent in clipped(block_map, first, end):
+            if extent.first > first:
+                missing.append(range(first, extent.first))
+            first = extent.first + extent.count
+            if extent.frame.pack in self._stale:
+                missing.append(range(extent.first, first))
+            else:
+                extents.append(extent)
+        if first < end:
+            missing.append(range(first, end))
+        return extents, missing
 
     def _kinds(self, piece: Piece, digests: list[bytes]) -> list[_Kind]:
         zero = self._zero
