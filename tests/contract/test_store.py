@@ -22,11 +22,11 @@ from wal_e.config import load
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Store, read_object
 from wal_e.store.drivers.file import FolderStore
-from wal_e.store.drivers.gs import GoogleStore
+from wal_e.store.drivers.gs.driver import GoogleStore
 from wal_e.store.drivers.memory import MemoryStore
 from wal_e.store.drivers.object_store import ObjectStore
-from wal_e.store.drivers.swift import SwiftStore
-from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift.driver import SwiftStore
+from wal_e.store.drivers.swift.options import OPTIONS, SwiftOptions
 from wal_e.store.limit import Limited
 from wal_e.store.meter import Metered
 from wal_e.store.prefix import EitherSpelling, Prefixed

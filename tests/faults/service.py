@@ -19,7 +19,7 @@ from tests.plugins.buckets import Buckets
 from tests.store.settings import options_of
 from wal_e.config import Settings, load
 from wal_e.store.api import Store
-from wal_e.store.drivers.swift import SwiftStore
+from wal_e.store.drivers.swift.driver import SwiftStore
 from wal_e.store.registry import driver_for
 from wal_e.store.retry import Clock, RetryPolicy
 from wal_e.store.stack import StackOptions, build_stack

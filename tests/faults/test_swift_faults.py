@@ -12,7 +12,7 @@ from tests.faults.service import DEADLINE, Service, Skipping
 from tests.store.settings import options_of
 from wal_e.errors import Denied, NotFound, Throttled, Unavailable, WalEError
 from wal_e.store.api import Body, Store, read_object
-from wal_e.store.drivers.swift import SwiftStore
+from wal_e.store.drivers.swift.driver import SwiftStore
 from wal_e.store.retry import Retrying, RetryPolicy
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.store.settings import options_of
 from wal_e.repo.catalogue import list_backups
 from wal_e.store.api import Body, Store, read_object
 from wal_e.store.drivers.file import FolderStore
-from wal_e.store.drivers.swift import SwiftStore
+from wal_e.store.drivers.swift.driver import SwiftStore
 
 pytestmark = pytest.mark.slow
 OBJECTS = 100_000

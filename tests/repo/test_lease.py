@@ -25,7 +25,7 @@ from wal_e.repo.lease import LASTS, Lease, Timing
 from wal_e.store.api import Body, Capabilities, ObjectInfo, Store
 from wal_e.store.drivers.file import FolderStore
 from wal_e.store.drivers.memory import MemoryStore
-from wal_e.store.drivers.swift_options import OPTIONS
+from wal_e.store.drivers.swift.options import OPTIONS
 from wal_e.store.stack import StackOptions, build_stack
 
 LATER = timedelta(minutes=11)

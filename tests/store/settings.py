@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from wal_e.config import Settings, load
-from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift.options import OPTIONS, SwiftOptions
 
 NOTHING = load((), environ={})
 

@@ -22,8 +22,8 @@ from lab.swift_conf import SwiftOptions as NodeOptions
 from tests.store.settings import options_of, settings_of
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, Throttled, Unavailable
 from wal_e.store.api import Body, Store, read_object
-from wal_e.store.drivers.swift import MAX_OBJECT, SwiftStore
-from wal_e.store.drivers.swift_options import SwiftOptions
+from wal_e.store.drivers.swift.driver import MAX_OBJECT, SwiftStore
+from wal_e.store.drivers.swift.options import SwiftOptions
 from wal_e.store.retry import Clock
 from wal_e.store.stack import StackOptions, build_stack, open_store
 

@@ -4,9 +4,9 @@ import pytest
 
 from tests.store.settings import options_of, settings_of
 from wal_e.errors import Denied, Misconfigured, UsageError
-from wal_e.store.drivers.swift_auth import auth_version
-from wal_e.store.drivers.swift_login import SessionLogin, TokenLogin, open_login
-from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift.auth import auth_version
+from wal_e.store.drivers.swift.login import SessionLogin, TokenLogin, open_login
+from wal_e.store.drivers.swift.options import OPTIONS, SwiftOptions
 
 USER = {"SWIFT_USER": "u", "SWIFT_PASSWORD": "p"}
 

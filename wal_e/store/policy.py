@@ -7,7 +7,7 @@ from typing import Final
 
 from wal_e.config import Settings
 from wal_e.errors import UsageError
-from wal_e.store.drivers.swift_options import SwiftOptions
+from wal_e.store.drivers.swift.options import SwiftOptions
 from wal_e.store.url import ArchiveUrl
 
 

@@ -1,7 +1,7 @@
 """
 Which driver speaks to which kind of address: one line per driver.
 
-A driver is a module of `wal_e.store.drivers` with `OPTIONS` (its rows of the option table) and
+A driver is a module or a package of `wal_e.store.drivers`; its module has `OPTIONS` (its rows of the option table) and
 `open_driver(url, settings) -> Store`, which asks the network nothing yet. It may have two functions more, for
 `wal-e check`: `endpoints(url, settings)` yields the addresses that are spoken to (logging in between them, where that
 is apart from the store's own requests), and `create_container(url, settings)` makes a container that is missing and
@@ -63,8 +63,8 @@ class Driver:
 DRIVERS = (
     Driver("s3", "wal_e.store.drivers.s3", "S3"),
     Driver("wabs", "wal_e.store.drivers.azure", "Windows Azure Blob Storage"),
-    Driver("swift", "wal_e.store.drivers.swift", "OpenStack Swift", slash_trap=True),
-    Driver("gs", "wal_e.store.drivers.gs", "Google Cloud Storage", slash_trap=True),
+    Driver("swift", "wal_e.store.drivers.swift.driver", "OpenStack Swift", slash_trap=True),
+    Driver("gs", "wal_e.store.drivers.gs.driver", "Google Cloud Storage", slash_trap=True),
     Driver("file", "wal_e.store.drivers.file", "File"),
     Driver("memory", "wal_e.store.drivers.memory", "Memory"),
 )

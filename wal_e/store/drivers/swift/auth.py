@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wal_e.errors import Misconfigured
-from wal_e.store.drivers.swift_options import SwiftOptions
+from wal_e.store.drivers.swift.options import SwiftOptions
 
 _LAST_OF_URL = {"v1": "1", "v1.0": "1", "v2": "2", "v2.0": "2", "v3": "3"}
 _SAME_VERSION = {"1.0": "1", "v1": "1", "v1.0": "1", "2.0": "2", "v2": "2", "v2.0": "2", "3.0": "3", "v3": "3"}

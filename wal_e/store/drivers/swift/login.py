@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wal_e.errors import Denied, Misconfigured, StoreError, Throttled, Unavailable
-from wal_e.store.drivers.swift_auth import choose_plugin
-from wal_e.store.drivers.swift_options import SwiftOptions
+from wal_e.store.drivers.swift.auth import choose_plugin
+from wal_e.store.drivers.swift.options import SwiftOptions
 
 TIMEOUT = 30  # seconds, for connecting and for each wait
 WHO = "Check SWIFT_USER, SWIFT_PASSWORD and SWIFT_TENANT or SWIFT_PROJECT_NAME (or their OS_ names), and the domains."

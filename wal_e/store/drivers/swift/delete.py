@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from wal_e.errors import Misconfigured, NotFound
-from wal_e.store.drivers.swift_errors import not_swift
-from wal_e.store.drivers.swift_wire import Wire
+from wal_e.store.drivers.swift.errors import not_swift
+from wal_e.store.drivers.swift.wire import Wire
 
 BATCH = 1_000  # Swift deletes one after the other, about 10 ms each, while the request waits
 HEADERS = {"Content-Type": "text/plain", "Accept": "application/json"}

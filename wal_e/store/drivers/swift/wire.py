@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from wal_e.errors import ShortRead, StoreError
-from wal_e.store.drivers.swift_errors import connection_error, status_error
-from wal_e.store.drivers.swift_login import Access, Login, allow_insecure
+from wal_e.store.drivers.swift.errors import connection_error, status_error
+from wal_e.store.drivers.swift.login import Access, Login, allow_insecure
 
 T = TypeVar("T")
 UNAUTHORIZED = 401

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from wal_e.config import Settings, environment
 from wal_e.errors import Denied, NotFound
-from wal_e.store.drivers.swift_login import open_login
-from wal_e.store.drivers.swift_options import SwiftOptions
-from wal_e.store.drivers.swift_wire import Wire
+from wal_e.store.drivers.swift.login import open_login
+from wal_e.store.drivers.swift.options import SwiftOptions
+from wal_e.store.drivers.swift.wire import Wire
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 

@@ -16,12 +16,12 @@ from typing import Any
 from wal_e.config import Settings
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
-from wal_e.store.drivers.swift_delete import Deleter
-from wal_e.store.drivers.swift_errors import container_missing, not_swift
-from wal_e.store.drivers.swift_login import open_login
-from wal_e.store.drivers.swift_options import OPTIONS, SwiftOptions
-from wal_e.store.drivers.swift_setup import create_container, endpoints
-from wal_e.store.drivers.swift_wire import Stream, Wire
+from wal_e.store.drivers.swift.delete import Deleter
+from wal_e.store.drivers.swift.errors import container_missing, not_swift
+from wal_e.store.drivers.swift.login import open_login
+from wal_e.store.drivers.swift.options import OPTIONS, SwiftOptions
+from wal_e.store.drivers.swift.setup import create_container, endpoints
+from wal_e.store.drivers.swift.wire import Stream, Wire
 from wal_e.store.url import ArchiveUrl
 from wal_e.units import GIB
 

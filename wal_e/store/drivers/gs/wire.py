@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured, ShortRead, StoreError, Unavailable
-from wal_e.store.drivers.gs_options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
+from wal_e.store.drivers.gs.options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
 from wal_e.store.drivers.object_errors import Answer, Service, answer_error
 from wal_e.store.drivers.retry_after import parse_retry_after
 

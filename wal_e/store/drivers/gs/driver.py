@@ -21,8 +21,8 @@ from urllib.parse import quote
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
-from wal_e.store.drivers.gs_options import KMS_KEY, OPTIONS, STORAGE_CLASS
-from wal_e.store.drivers.gs_wire import Call, Response, Upload, Wire, open_wire, service_of
+from wal_e.store.drivers.gs.options import KMS_KEY, OPTIONS, STORAGE_CLASS
+from wal_e.store.drivers.gs.wire import Call, Response, Upload, Wire, open_wire, service_of
 from wal_e.store.drivers.object_errors import container_missing
 from wal_e.store.url import ArchiveUrl
 from wal_e.units import GIB, MIB

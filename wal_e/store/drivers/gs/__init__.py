@@ -1,0 +1,1 @@
+"""Google Cloud Storage: the driver, and the parts it is made of."""

@@ -1,0 +1,1 @@
+"""OpenStack Swift: the driver, and the parts it is made of."""
