@@ -16,7 +16,7 @@ from tests.plugins.buckets import Buckets
 from wal_e.config import load
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
 from wal_e.store.api import Body, Store, read_object
-from wal_e.store.drivers import gs
+from wal_e.store.drivers.gs import driver as gs
 from wal_e.store.drivers.object_errors import Service, store_error
 from wal_e.store.drivers.object_store import MAX_OBJECT, ObjectStore, prefix_floor, upload_timeout
 from wal_e.store.registry import driver_for
