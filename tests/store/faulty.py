@@ -1,7 +1,7 @@
 """A store that fails on request, for the tests of the wrappers: it stands where `StackOptions.wrap` puts it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wal_e.errors import StoreError
 from wal_e.store.api import Body, Capabilities, ObjectInfo, Store
@@ -15,7 +15,7 @@ class FaultyStore:
     Raises what `plan` says at call N (from 1), and counts.
 
     `after` puts the failure behind the effect, as when the answer is lost; `cut` lets that many bytes or names of a
-    stream pass first.
+    stream pass first. `before` is done before call N, and `etag` is what all objects are called by.
     """
 
     store: Store
@@ -23,6 +23,8 @@ class FaultyStore:
     after: bool = False
     cut: int = 0
     calls: list[str] = field(default_factory=list)
+    before: dict[int, Callable[[], object]] = field(default_factory=dict)
+    etag: str | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -52,7 +54,8 @@ class FaultyStore:
     def head(self, key: str) -> ObjectInfo:
         if fail := self._next("head", key):
             raise fail()
-        return self.store.head(key)
+        info = self.store.head(key)
+        return replace(info, etag=self.etag) if self.etag else info
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         fail = self._next("list", f"{prefix} {after}")
@@ -77,4 +80,5 @@ class FaultyStore:
 
     def _next(self, verb: str, what: str) -> Fail | None:
         self.calls.append(f"{verb} {what}".strip())
+        self.before.get(len(self.calls), bool)()
         return self.plan.get(len(self.calls))

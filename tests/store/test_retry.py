@@ -10,6 +10,7 @@ from tests.store.faulty import Fail, FaultyStore
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, Throttled, Unavailable
 from wal_e.events import Event, Message
 from wal_e.store.api import Body, ObjectInfo, read_object
+from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.memory import MemoryStore
 from wal_e.store.retry import Clock, Retrying, RetryPolicy
 
@@ -140,12 +141,13 @@ def test_a_stream_goes_on_where_it_broke(fail: Fail, at: int, start: int, length
     else:
         assert read_object(b.store, "k", start=start, length=length) == wanted
         gets = [call for call in b.faulty.calls if call.startswith("get")]
-        assert gets[1].startswith(f"get k {start + min(at, len(wanted))} ")
+        assert gets[-1].startswith(f"get k {start + min(at, len(wanted))} ")
 
 
 def test_a_stream_that_moves_has_all_the_time_it_needs() -> None:
     data = DATA * 10
-    b = bench(dict.fromkeys(range(1, 10), outage), RetryPolicy(deadline=1, first_pause=1), cut=1000)
+    looks = {2, 3}  # at the checksum, after the first break
+    b = bench(dict.fromkeys({*range(1, 12)} - looks, outage), RetryPolicy(deadline=1, first_pause=1), cut=1000)
     b.faulty.store.put("k", Body.of(data))
     assert read_object(b.store, "k") == data
     assert b.time.time > 1
@@ -161,14 +163,32 @@ def test_short_answers_in_a_row_are_put_up_with_a_few_times_only() -> None:
     assert "tried 3 times" in caught.value.detail
 
 
-def test_an_object_that_changes_under_a_broken_stream_is_noticed() -> None:
+@pytest.mark.parametrize("change", range(1, 6))
+def test_an_object_that_changes_under_a_broken_stream_is_noticed(change: int) -> None:
+    """The requests: a stream that breaks, what the object is called by, its first part again, the rest, the name."""
     b = bench({1: outage}, cut=500)
     b.faulty.store.put("k", Body.of(DATA))
-    stream = b.store.get("k")
-    first = next(stream)
-    b.faulty.store.put("k", Body.of(DATA[::-1]))
+    b.faulty.before = {change: lambda: b.faulty.store.put("k", Body.of(DATA[::-1]))}
+    if change == 1:
+        assert read_object(b.store, "k") == DATA[::-1]
+    else:
+        with pytest.raises(ShortRead, match="changed while it was read" if change <= 3 else "other bytes"):
+            read_object(b.store, "k")
+    assert len(b.faulty.calls) >= 3
+    assert b.faulty.calls[:3] == ["get k 0 None", "head k", "get k 0 500"]
+
+
+def test_what_a_store_names_by_a_cheap_checksum_is_not_read_twice() -> None:
+    b = bench({1: outage}, cut=500)
+    b.faulty.store.put("k", Body.of(DATA))
+    b.faulty.etag = Checksum().of([DATA]).etag
+    assert read_object(b.store, "k") == DATA
+    assert b.faulty.calls == ["get k 0 None", "head k", "get k 500 None", "head k"]
+    b = bench({1: outage}, cut=500)
+    b.faulty.store.put("k", Body.of(DATA))
+    b.faulty.etag = Checksum().of([DATA[::-1]]).etag
     with pytest.raises(ShortRead, match="other bytes"):
-        b"".join([first, *stream])
+        read_object(b.store, "k")
 
 
 @pytest.mark.parametrize("at", range(7))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from wal_e.errors import Misconfigured, ShortRead
 
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r"[A-Za-z0-9_.~+=@%:,-]+(/[A-Za-z0-9_.~+=@%:,-]+)*", re.ASCII)
 _PIECE = 1 << 20
+PATIENCE: Final = 300.0
+"""For how many seconds a store is waited for, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store knows about one object: `size` in bytes, `last_modified` aware, by the store's own clock."""
+    """
+    What a store knows about one object: `size` in bytes, `last_modified` aware, by the store's own clock.
+
+    `etag` is a checksum of its bytes in the words of `store.checksum`, or None where the store knows none.
+    """
 
     key: str
     size: int

@@ -5,9 +5,7 @@ What is worth it depends on the error's class alone. `Throttled` and `Unavailabl
 `ShortRead` a few times (a range that reaches past the end stays one), everything else is final.
 """
 
-import hashlib
 import random
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +13,13 @@ from typing import TypeVar
 
 from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Throttled, Unavailable
 from wal_e.events import Level, Message, Sink, silent
-from wal_e.store.api import Body, Capabilities, ObjectInfo, Store
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, Store
+from wal_e.store.checksum import Checksum
 from wal_e.units import KIB
 
 T = TypeVar("T")
 CHUNK = 1 << 20
 SLOWEST = KIB  # bytes per second: at this rate one WAL segment takes four hours, so nobody's recovery lives on it
-_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class RetryPolicy:
     all (None: as many as the deadline allows).
     """
 
-    deadline: float = 300
+    deadline: float = PATIENCE
     first_pause: float = 0.5
     longest_pause: float = 30
     short_reads: int = 3
@@ -170,26 +168,25 @@ class Retrying:
         checked here.
         """
         tries = self._tries(f'the download of "{key}"')
-        done, broken = 0, False
-        digest = hashlib.md5(usedforsecurity=False) if start == 0 and length is None else None
+        pieces = _Pieces(whole=start == 0 and length is None)
         while True:
-            left = None if length is None else length - done
+            left = None if length is None else length - pieces.size
             try:
-                for chunk in self._store.get(key, start=start + done, length=left):
-                    tries.progress(len(chunk) if done else None)
-                    done += len(chunk)
-                    if digest is not None:
-                        digest.update(chunk)
+                for chunk in self._store.get(key, start=start + pieces.size, length=left):
+                    tries.progress(len(chunk) if pieces.size else None)
+                    pieces.add(chunk)
                     yield chunk
                     tries.resume()
                 break
             except StoreError as error:
-                if done and isinstance(error, ShortRead) and self._complete(key, start, length, done):
+                if pieces.size and isinstance(error, ShortRead) and self._complete(key, start, length, pieces.size):
                     raise  # nothing is missing, so the bytes that were handed out are wrong
-                broken = broken or done > 0
                 tries.again(error)
-        if broken and digest is not None:
-            self._check_pieces(key, done, digest.hexdigest())
+                if pieces.whole and pieces.size and not pieces.broken:
+                    self._recount(key, pieces)
+                    tries.progress()
+        if pieces.broken:
+            self._check_pieces(key, pieces)
 
     def head(self, key: str) -> ObjectInfo:
         """See `Store.head`."""
@@ -236,31 +233,58 @@ class Retrying:
             info = self.head(key)
             if info.size != body.size:
                 return None
-            stored = info.etag if _is_md5(info.etag) else _digest(self.get(key))
+            mine, stored = Checksum.like(info.etag), info.etag
+            if mine is None:
+                mine, stored = Checksum(), Checksum().of(self.get(key)).etag
         except NotFound:
             return None
         with body.look() as source:
-            mine = _digest(iter(lambda: source.read(CHUNK), b""))
-        return info if stored == mine else None
+            mine.of(iter(lambda: source.read(CHUNK), b""))
+        return info if stored == mine.etag else None
 
     def _complete(self, key: str, start: int, length: int | None, done: int) -> bool:
         return done >= (self.head(key).size - start if length is None else length)
 
-    def _check_pieces(self, key: str, size: int, digest: str) -> None:
+    def _recount(self, key: str, pieces: "_Pieces") -> None:
+        """
+        Have the checksum of what was handed out in the kind that the store names the object by.
+
+        That may be an MD5, which is too dear to be taken of every stream for the few that break: then what came so far
+        is read again.
+        """
+        pieces.broken = True
+        checksum = Checksum.like(self.head(key).etag)
+        if checksum is None or not checksum.md5:
+            return
+        again = Checksum()
+        for chunk in self.get(key, length=pieces.size):
+            checksum.add(chunk)
+            again.add(chunk)
+        if again.etag != pieces.checksum.etag:
+            raise ShortRead(f'"{key}" changed while it was read')
+        pieces.checksum = checksum
+
+    def _check_pieces(self, key: str, pieces: "_Pieces") -> None:
         info = self.head(key)
-        if info.size != size or (_is_md5(info.etag) and info.etag != digest):
+        seen = pieces.checksum.etag
+        if info.size != pieces.size or (Checksum.like(info.etag) is not None and info.etag != seen):
             raise ShortRead(
                 f'"{key}" arrived with other bytes than are stored',
-                detail=f"It came in several pieces: {size} bytes with MD5 {digest}, not {info.size} with {info.etag}.",
+                detail=f"It came in several pieces: {pieces.size} bytes with the checksum {seen}, not {info.size} with "
+                f"{info.etag}.",
             )
 
 
-def _is_md5(etag: str | None) -> bool:
-    return etag is not None and _MD5.fullmatch(etag) is not None
+@dataclass(slots=True)
+class _Pieces:
+    """What was handed out of an object, and whether that took several streams."""
 
+    whole: bool
+    size: int = 0
+    broken: bool = False
+    checksum: Checksum = field(default_factory=Checksum)
 
-def _digest(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.whole:
+            self.checksum.add(chunk)
