@@ -25,8 +25,8 @@ OUTAGE = Rule(LoseAnswer())
 def fresh(service: Service) -> Callable[..., SwiftStore]:
     """Makes stores that have not logged in yet."""
 
-    def make(list_page: int | None = None, **options: Any) -> SwiftStore:
-        store = SwiftStore(options_of(service.variables).but(**options), service.place, list_page=list_page)
+    def make(**options: Any) -> SwiftStore:
+        store = SwiftStore(options_of(service.variables), service.place, **options)
         made.append(store)
         return store
 
@@ -159,7 +159,7 @@ def test_h14_silence_in_the_middle_is_an_outage(service: Service, fresh: Callabl
     service.beside.put("silent", Body.of(DATA))
     service.arm(Rule(SlowAnswer(len(DATA) // 2, 60), match="GET"))
     with pytest.raises(Unavailable, match="no answer"):
-        read_object(fresh(timeouts=(10, 0.5)), "silent")
+        read_object(fresh(patience=0.5), "silent")
 
 
 @pytest.mark.parametrize("fault", [Answer(503), BreakAnswer(1), CutAnswer(1), FlipAnswer(), LoseAnswer()], ids=repr)

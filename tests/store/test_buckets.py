@@ -4,7 +4,6 @@ import hashlib
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -16,9 +15,10 @@ from tests.plugins.buckets import Buckets
 from wal_e.config import load
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
 from wal_e.store.api import Body, Store, read_object
+from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.gs import driver as gs
 from wal_e.store.drivers.object_errors import Service, store_error
-from wal_e.store.drivers.object_store import MAX_OBJECT, ObjectStore, prefix_floor, upload_timeout
+from wal_e.store.drivers.object_store import CHECKSUM, ObjectStore, prefix_floor
 from wal_e.store.registry import driver_for
 from wal_e.store.retry import Clock, Retrying, RetryPolicy
 from wal_e.store.stack import open_store
@@ -103,7 +103,7 @@ def broken(kind: str, more: str = "") -> Said:
         ),
         (Said("HTTP error: request or response body error\n\nDebug source:\nkind: Timeout, TimedOut"), Unavailable),
         (Said("Received redirect without LOCATION"), Misconfigured),
-        (Said("Got invalid list response: x"), Misconfigured),
+        (Said("Got invalid list response: x"), Unavailable),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, Said) else value.__name__,
 )
@@ -230,9 +230,9 @@ def test_other_bytes_than_were_stored_are_noticed(
     buckets: Buckets = request.getfixturevalue(f"{fixture}_buckets")
     store = open_bucket(buckets.info.scheme, buckets.create(container_name()), buckets.info.environment())
     assert isinstance(store, ObjectStore)
-    lie = hashlib.md5(b"other", usedforsecurity=False).hexdigest()
-    store._obstore.put(store._reader, "k", b"bytes", attributes={"md5": lie}, use_multipart=False)
-    with pytest.raises(ShortRead, match="its MD5 is"):
+    lie = Checksum().of([b"other"]).etag.removeprefix(XXH3)
+    store._obstore.put(store._reader, "k", b"bytes", attributes={CHECKSUM: lie}, use_multipart=False)
+    with pytest.raises(ShortRead, match="its checksum is"):
         b"".join(store.get("k"))
     assert read_object(store, "k", start=1) == b"ytes"  # a range has no checksum
 
@@ -312,14 +312,6 @@ def test_the_original_archives_of_s3_and_azure_do_not(
     open_bucket(buckets.info.scheme, bucket, buckets.info.environment()).put("main/wal_005/a", Body.of(b"old"))
     settings = load(driver_for(scheme).options(), environ=buckets.info.environment())
     assert read_object(open_store(f"{scheme}://{bucket}/main", settings), "wal_005/a") == b"old"
-
-
-def test_an_upload_may_take_as_long_as_its_size_needs() -> None:
-    assert upload_timeout(0) == upload_timeout(15 << 20) == timedelta(seconds=60)
-    assert upload_timeout(32 << 20) == timedelta(seconds=240)
-    sizes = (0, 1, 15 << 20, 16 << 20, 32 << 20, 1 << 30, MAX_OBJECT)
-    assert all(upload_timeout(size).total_seconds() * (1 << 18) >= size for size in sizes)
-    assert len({upload_timeout(size) for size in range(0, MAX_OBJECT, 1 << 24)}) < 12
 
 
 LETTERS = "%+-./09:=@AZ_az~"

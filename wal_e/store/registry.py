@@ -2,7 +2,8 @@
 Which driver speaks to which kind of address: one line per driver.
 
 A driver is a module or a package of `wal_e.store.drivers`; its module has `OPTIONS` (its rows of the option table) and
-`open_driver(url, settings) -> Store`, which asks the network nothing yet. It may have two functions more, for
+`open_driver(url, settings, patience) -> Store`, which asks the network nothing yet; no request of the store waits for
+longer than `patience` seconds without having got or sent anything worth it. It may have two functions more, for
 `wal-e check`: `endpoints(url, settings)` yields the addresses that are spoken to (logging in between them, where that
 is apart from the store's own requests), and `create_container(url, settings)` makes a container that is missing and
 returns whether it was. Modules are imported when they are needed.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from wal_e.config import AnyOption, Settings
 from wal_e.errors import UsageError
-from wal_e.store.api import Store
+from wal_e.store.api import PATIENCE, Store
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 
@@ -37,9 +38,9 @@ class Driver:
         rows: tuple[AnyOption, ...] = importlib.import_module(self.module).OPTIONS
         return rows
 
-    def open(self, url: ArchiveUrl, settings: Settings) -> Store:
+    def open(self, url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> Store:
         """Return the bare store; raises `Misconfigured` where settings are missing or contradict each other."""
-        store: Store = importlib.import_module(self.module).open_driver(url, settings)
+        store: Store = importlib.import_module(self.module).open_driver(url, settings, patience)
         return store
 
     def endpoints(self, url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint] | None:

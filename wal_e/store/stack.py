@@ -59,7 +59,7 @@ def build_stack(url_text: str, settings: Settings, options: StackOptions | None 
     chosen = options or StackOptions()
     url = parse_url(url_text)
     driver = driver_for(url.scheme)
-    meter = Metered(chosen.wrap(driver.open(url, settings)))
+    meter = Metered(chosen.wrap(driver.open(url, settings, chosen.retry.deadline)))
     limited = Limited(meter, chosen.concurrency)
     flowing = Flowing(limited, upload=chosen.upload, download=chosen.download, stop=chosen.stop)
     clock = chosen.clock or Clock(wait=chosen.stop.wait)

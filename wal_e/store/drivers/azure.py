@@ -2,7 +2,7 @@
 Azure Blob Storage: its options, and how they become obstore's.
 
 Azure is not told a checksum of what is sent (obstore has no way to), so on the way in only TLS guards it; on the way
-back the MD5 that was stored along does.
+back the checksum that was stored along does.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from wal_e.config import AnyOption, Option, Settings, parse_text
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.api import Capabilities
+from wal_e.store.api import PATIENCE, Capabilities
 from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.drivers.object_errors import Service
 from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
@@ -166,11 +166,11 @@ def _service(container: str) -> Service:
     )
 
 
-def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
+def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> ObjectStore:
     """Return the container of an address; raises `Misconfigured` where settings are missing or cannot be used."""
     service = _service(url.container)
     config = azure_config(settings)
     kind = Kind(service, Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE), batch=BATCH)
     plain = config.get("endpoint", "").startswith("http://")
     make = partial(import_obstore(service.label).store.AzureStore, url.container, config=config)
-    return open_object_store(url.container, kind, make, {"allow_http": plain})
+    return open_object_store(url.container, kind, make, {"allow_http": plain}, patience)

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from wal_e import fsio
 from wal_e.config import AnyOption, Settings
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Unavailable
-from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.url import ArchiveUrl
 
 OPTIONS: tuple[AnyOption, ...] = ()
@@ -236,7 +236,7 @@ def _sentence(error: OSError) -> str:
     return f"The system says: {error.strerror or error}" + (f' ("{error.filename}").' if error.filename else ".")
 
 
-def open_driver(url: ArchiveUrl, _settings: Settings) -> FolderStore:
+def open_driver(url: ArchiveUrl, _settings: Settings, _patience: float = PATIENCE) -> FolderStore:
     """Return the store in the folder of the address; the folder is looked at by the first request."""
     return FolderStore(Path(url.path))
 

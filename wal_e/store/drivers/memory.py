@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from wal_e.config import AnyOption, Settings
 from wal_e.errors import Exists, NotFound, ShortRead
-from wal_e.store.api import Body, Capabilities, ObjectInfo
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo
 from wal_e.store.url import ArchiveUrl
 
 OPTIONS: tuple[AnyOption, ...] = ()
@@ -71,6 +71,6 @@ class MemoryStore:
             return self._objects[key]
 
 
-def open_driver(url: ArchiveUrl, _settings: Settings) -> MemoryStore:
+def open_driver(url: ArchiveUrl, _settings: Settings, _patience: float = PATIENCE) -> MemoryStore:
     """Return the store of this name; the same one for everybody in the process."""
     return _named.setdefault(url.container, MemoryStore())

@@ -19,7 +19,7 @@ _REASON = re.compile(r'"(tcp connect error|dns error|failed to lookup[^"]*)"|mes
 _DEBUG = "\n\nDebug source"
 
 NO_CONTAINER = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
-NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchVersion"})
+_NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchVersion"})
 _EXISTS = frozenset({"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", ""})
 _BAD_BYTES = frozenset(
     {"BadDigest", "Md5Mismatch", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
@@ -75,6 +75,11 @@ class Answer:
         """Whether it says that the bucket or container is not there."""
         return self.code in NO_CONTAINER or "specified container does not exist" in self.said
 
+    @property
+    def is_about_object(self) -> bool:
+        """Whether it says that the object is not there; a 404 may also be a proxy's."""
+        return self.code in _NO_OBJECT or "specified blob does not exist" in self.said
+
     def detail(self, service: Service) -> str:
         """The answer as a sentence."""
         what = " ".join(part for part in (str(self.status or ""), self.code) if part)
@@ -113,6 +118,16 @@ def container_missing(service: Service, detail: str | None = None) -> Misconfigu
         detail=f"{detail} {seen}" if detail else seen,
         hint=f"Check the archive's address, or create the {service.noun}: {service.create_hint}",
     )
+
+
+def not_the_service(what: str, service: Service, detail: str | None = None) -> Unavailable:
+    """
+    Return the error for an answer that the service does not give (H20): a proxy's page, or a document that was damaged.
+
+    It says nothing about the object, so it is an outage.
+    """
+    hint = "Check the endpoint, and look for an HTTP proxy, a load balancer or a login page before it."
+    return Unavailable(f"{what}: the answer is not one of {service.label}", detail=detail, hint=hint)
 
 
 def _by_code(answer: Answer, what: str, service: Service, detail: str) -> StoreError | None:
@@ -161,9 +176,7 @@ def _without_answer(error: BaseException, what: str, service: Service) -> StoreE
     if "redirect" in text:
         hint = "Check the region and the endpoint."
         return Misconfigured(f"{what}: {service.label} answers from another place", hint=hint)
-    return Misconfigured(
-        f"{what}: the answer is not one of {service.label}", detail=_bare(text), hint="Check the endpoint."
-    )
+    return not_the_service(what, service, _bare(text))
 
 
 def _bare(text: str) -> str:

@@ -5,12 +5,13 @@ What the three drivers share is here; each of them adds its options and says wha
 one request, so that it is there whole or not at all and the service's own condition makes create-only what it says.
 obstore's own repeats are switched off: repeating is `store.retry`'s.
 
-The MD5 of an object goes along as metadata and is checked when the whole object is read, because an ETag is an MD5 in
-some services only, and there not always (S3 with a KMS key, composed objects).
+The checksum of an object goes along as metadata and is checked when the whole object is read, because an ETag is an MD5
+in some services only, and there not always (S3 with a KMS key, composed objects).
+
+obstore does not show answers as they came, and takes any document for a listing of S3, an empty one. So the end of a
+listing is asked for again there: see `_confirm_end` and `_confirm_empty`.
 """
 
-import hashlib
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +21,23 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
-from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead, Unavailable
+from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
-from wal_e.store.drivers.object_errors import NO_OBJECT, Answer, Service, container_missing, store_error
+from wal_e.store.checksum import XXH3, Checksum
+from wal_e.store.drivers.object_errors import (
+    Answer,
+    Service,
+    container_missing,
+    not_the_service,
+    store_error,
+)
+from wal_e.store.drivers.pace import timeouts, upload_seconds
 from wal_e.units import GIB, MIB
 
 CHUNK = MIB
 MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure and GCS allow as much
 NOWHERE: Final = "wal-e-looks-who-answers"  # a name that nobody gives
-MD5 = "md5"  # the name of our metadata
-CONNECT_TIMEOUT = timedelta(seconds=10)
-READ_TIMEOUT = timedelta(seconds=60)
-SLOWEST_UPLOAD = MIB // 4  # bytes per second; an upload that is slower counts as stuck
+CHECKSUM: Final = "xxh3"  # the name of our metadata
 NO_RETRIES: Final = MappingProxyType({"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
@@ -61,15 +67,16 @@ class Kind:
 class ObjectStore:
     """One bucket or container; `make` opens it with given timeouts."""
 
-    def __init__(self, kind: Kind, make: Make, client_options: dict[str, Any]) -> None:
+    def __init__(self, kind: Kind, make: Make, client_options: dict[str, Any], patience: float) -> None:
         self.capabilities = kind.capabilities
         self._kind = kind
         self._make = make
         self._client_options = client_options
-        self._clients: dict[timedelta, Any] = {}
+        self._patience = patience
+        self._clients: dict[float, Any] = {}
         self._container_seen = False
         self._obstore = import_obstore(kind.service.label)
-        self._reader = self._client(READ_TIMEOUT)  # bad options are found here
+        self._reader = self._client(timeouts(patience)[1])  # bad options are found here
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
         """See `Store.put`; the whole body is in memory meanwhile."""
@@ -80,9 +87,9 @@ class ObjectStore:
             data = source.read(body.size + 1)
         if len(data) != body.size:
             raise ShortRead(f'{len(data)} of {body.size} bytes were there to be stored as "{key}"')
-        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        client = self._client(upload_timeout(body.size))
-        attributes = {**self._kind.attributes, MD5: digest}
+        etag = Checksum().of([data]).etag
+        client = self._client(upload_seconds(body.size, self._patience))
+        attributes = {**self._kind.attributes, CHECKSUM: etag.removeprefix(XXH3)}
         mode = "create" if create_only else "overwrite"
         try:
             with self._errors(what):
@@ -93,35 +100,35 @@ class ObjectStore:
             self._confirm_container()  # some services refuse what they would have to make a bucket for
             raise
         self._container_seen = True
-        return ObjectInfo(key, body.size, datetime.now(UTC), digest)
+        return ObjectInfo(key, body.size, datetime.now(UTC), etag)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """See `Store.get`; the MD5 of a whole object is compared at its end, where it was stored with one."""
+        """See `Store.get`; the checksum of a whole object is compared at its end, where it was stored with one."""
         what = f'could not read "{key}"'
         found = self._open(what, key, start, length)
         if found is None:
             return
         begin, end = found.range
         whole = start == 0 and length is None
-        expected = found.attributes.get(MD5) if whole else None
-        digest = hashlib.md5(usedforsecurity=False)
+        expected = _etag(found) if whole else None
+        checksum = Checksum()
         got = 0
         with self._errors(what):
             for piece in found.stream(CHUNK):
                 chunk = bytes(piece)
                 got += len(chunk)
-                if expected:
-                    digest.update(chunk)
+                if expected is not None:
+                    checksum.add(chunk)
                 yield chunk
         if got != end - begin:
             raise ShortRead(f"{what}: {got} of {end - begin} bytes arrived")
-        if expected and digest.hexdigest() != expected:
-            raise ShortRead(f"{what}: its MD5 is {digest.hexdigest()} and not {expected}")
+        if expected is not None and checksum.etag != expected:
+            raise ShortRead(f"{what}: its checksum is {checksum.etag} and not {expected}")
 
     def head(self, key: str) -> ObjectInfo:
-        """See `Store.head`; the etag is the MD5 that was stored along, None for objects of other programs."""
+        """See `Store.head`; the etag is the checksum that was stored along, None for objects of other programs."""
         found = self._fetch(f'could not look at "{key}"', key, {"head": True})
-        return ObjectInfo(key, found.meta["size"], found.meta["last_modified"], found.attributes.get(MD5))
+        return ObjectInfo(key, found.meta["size"], found.meta["last_modified"], _etag(found))
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """
@@ -162,39 +169,51 @@ class ObjectStore:
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Yield the objects in the order that the service gives."""
+        what = f'could not list "{prefix}"'
         folder, _, rest = prefix.rpartition("/")
         begin = max(after, prefix_floor(folder, rest))
-        empty = True
-        with self._errors(f'could not list "{prefix}"'):
-            for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
-                empty = False
-                self._container_seen = True
+        last = ""
+        with self._errors(what):
+            for page in self._pages(folder, begin):
                 for meta in page:
-                    key = meta["path"]
-                    if key > after and key.startswith(prefix):
-                        yield ObjectInfo(key, meta["size"], meta["last_modified"])
-                    elif key > prefix and not key.startswith(prefix) and not self._kind.unordered:
+                    last = meta["path"]
+                    if last > after and last.startswith(prefix):
+                        yield ObjectInfo(last, meta["size"], meta["last_modified"])
+                    elif last > prefix and not last.startswith(prefix) and not self._kind.unordered:
                         return
-            if empty and self._kind.vague_listings:
-                self._confirm_empty(prefix, folder, begin)
+            if self._kind.vague_listings and last:
+                self._confirm_end(what, folder, last)
+            elif self._kind.vague_listings:
+                self._confirm_empty(what, folder, begin)
         self._container_seen = True
 
-    def _confirm_empty(self, prefix: str, folder: str, begin: str) -> None:
+    def _pages(self, folder: str, begin: str) -> Iterator[Any]:
+        for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+            self._container_seen = True
+            yield page
+
+    def _confirm_end(self, what: str, folder: str, last: str) -> None:
+        """Raise where a listing did not end with its last key: a page may have been somebody else's (H20, H45)."""
+        page = next(self._pages(folder, prefix_floor(*_parted(last))), ())
+        keys = [meta["path"] for meta in page]
+        if last not in keys[-1:]:
+            raise not_the_service(f"{what}, whose end is not where it was a moment ago", self._kind.service)
+
+    def _confirm_empty(self, what: str, folder: str, begin: str) -> None:
         """
         Raise where an empty listing was somebody else's page.
 
         Who always answers with one knows an object that nobody has, too; who did once answers otherwise now.
         """
-        what, hint = f'could not list "{prefix}"', "Look for an HTTP proxy or a login page before the service."
         try:
             with self._errors(what):
                 self._obstore.head(self._reader, f"{folder}/{NOWHERE}" if folder else NOWHERE)
         except (NotFound, Denied):
             pass  # S3 says either of what is absent, as the policy is
         else:
-            raise Misconfigured(f"{what}: the answer is not one of {self._kind.service.label}", hint=hint)
-        if any(self._obstore.list(self._reader, folder or None, offset=begin or None)):
-            raise Unavailable(f"{what}: the answer was empty, and the next one was not", hint=hint)
+            raise not_the_service(what, self._kind.service)
+        if any(self._pages(folder, begin)):
+            raise not_the_service(what, self._kind.service)
 
     def _delete(self, keys: Sequence[str]) -> None:
         with self._errors(f'could not delete {len(keys)} objects, "{keys[0]}" first'):
@@ -203,20 +222,27 @@ class ObjectStore:
     def _delete_one(self, key: str) -> None:
         try:
             self._delete([key])
-        except NotFound:
-            self._confirm_container()
+        except NotFound as error:
+            if not _is_explained(error):
+                raise not_the_service(f'could not delete "{key}"', self._kind.service) from error
 
-    def _client(self, read_timeout: timedelta) -> Any:
-        client = self._clients.get(read_timeout)
+    def _client(self, silence: float) -> Any:
+        """
+        Return a client that waits so many seconds for an answer to begin, from the first byte that is sent.
+
+        The whole of a request is bounded, too: a download that takes longer goes on where it was.
+        """
+        client = self._clients.get(silence)
         if client is None:
+            connect, _ = timeouts(self._patience)
             options = self._client_options | {
-                "connect_timeout": CONNECT_TIMEOUT,
-                "read_timeout": read_timeout,
-                "timeout": timedelta(days=1),  # a download's length is not known beforehand
+                "connect_timeout": timedelta(seconds=connect),
+                "read_timeout": timedelta(seconds=silence),
+                "timeout": timedelta(seconds=max(silence, self._patience)),
                 "default_content_type": "application/octet-stream",
             }
             client = self._clients.setdefault(
-                read_timeout, self._make(client_options=options, retry_config=dict(NO_RETRIES))
+                silence, self._make(client_options=options, retry_config=dict(NO_RETRIES))
             )
         return client
 
@@ -241,7 +267,7 @@ class ObjectStore:
             with self._errors(what):
                 found = self._obstore.get(self._reader, check_key(key), options=options)
         except NotFound as error:
-            if error.__cause__ is None or Answer.of(error.__cause__).code not in NO_OBJECT:
+            if not _is_explained(error):
                 self._confirm_container()
             raise NotFound(f'"{key}" is not in the {self._kind.service.noun}') from None
         self._container_seen = True
@@ -267,7 +293,9 @@ class ObjectStore:
             raise store_error(error, what, self._kind.service) from error
 
 
-def open_object_store(name: str, kind: Kind, make: Make, client_options: dict[str, Any]) -> ObjectStore:
+def open_object_store(
+    name: str, kind: Kind, make: Make, client_options: dict[str, Any], patience: float
+) -> ObjectStore:
     """
     Return the store of the bucket or container `name`; raises `Misconfigured` where obstore refuses the options.
 
@@ -281,7 +309,7 @@ def open_object_store(name: str, kind: Kind, make: Make, client_options: dict[st
         )
     obstore = import_obstore(label)
     try:
-        return ObjectStore(kind, make, client_options)
+        return ObjectStore(kind, make, client_options, patience)
     except (obstore.exceptions.BaseError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise Misconfigured(
@@ -306,16 +334,6 @@ def import_obstore(label: str) -> Any:
     return obstore
 
 
-def upload_timeout(size: int) -> timedelta:
-    """
-    Return how long an upload may take until its answer begins, in few different steps.
-
-    obstore has one timeout for a silent answer, and counts it from the first byte that is sent.
-    """
-    needed = size / SLOWEST_UPLOAD / READ_TIMEOUT.total_seconds()
-    return READ_TIMEOUT * 2 ** max(0, math.ceil(math.log2(needed))) if needed > 1 else READ_TIMEOUT
-
-
 def prefix_floor(folder: str, rest: str) -> str:
     """Return a text before all keys of the folder that start with `rest`, and near them; "" for all of the folder."""
     if not rest:
@@ -323,6 +341,21 @@ def prefix_floor(folder: str, rest: str) -> str:
     before = chr(ord(rest[-1]) - 1).replace("/", ".")  # a slash at the beginning would be lost
     name = f"{rest[:-1]}{before}~"
     return f"{folder}/{name}" if folder else name
+
+
+def _parted(key: str) -> tuple[str, str]:
+    folder, _, name = key.rpartition("/")
+    return folder, name
+
+
+def _etag(found: Any) -> str | None:
+    stored = found.attributes.get(CHECKSUM)
+    return None if stored is None else f"{XXH3}{stored}"
+
+
+def _is_explained(error: NotFound) -> bool:
+    """Whether the service itself says that it is the object that is not there."""
+    return error.__cause__ is not None and Answer.of(error.__cause__).is_about_object
 
 
 def _range(start: int, length: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from wal_e.config import AnyOption, Option, Settings, parse_bool, parse_choice, parse_text
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.api import Capabilities
+from wal_e.store.api import PATIENCE, Capabilities
 from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.drivers.object_errors import Service
 from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
@@ -288,7 +288,7 @@ def _service(bucket: str) -> Service:
     )
 
 
-def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
+def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> ObjectStore:
     """Return the bucket of an address; raises `Misconfigured` where settings are missing or contradict each other."""
     service = _service(url.container)
     config = s3_config(url.container, settings)
@@ -303,4 +303,4 @@ def open_driver(url: ArchiveUrl, settings: Settings) -> ObjectStore:
         attributes={"Storage-Class": storage_class} if storage_class else {},
     )
     make = partial(import_obstore(service.label).store.S3Store, url.container, config=config)
-    return open_object_store(url.container, kind, make, client_options(settings))
+    return open_object_store(url.container, kind, make, client_options(settings), patience)

@@ -6,7 +6,6 @@ name those (docs/adr/0009-object-stores.md). Google's own library for logins giv
 along with it, the service refuses other bytes, and what it says about a whole object is checked when it is read.
 """
 
-import hashlib
 import json
 import secrets
 from base64 import b64decode, b64encode
@@ -20,10 +19,12 @@ from urllib.parse import quote
 
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, NotFound, ShortRead
-from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.gs.options import KMS_KEY, OPTIONS, STORAGE_CLASS
 from wal_e.store.drivers.gs.wire import Call, Response, Upload, Wire, open_wire, service_of
-from wal_e.store.drivers.object_errors import container_missing
+from wal_e.store.drivers.object_errors import container_missing, not_the_service
+from wal_e.store.drivers.pace import Sending, upload_seconds
 from wal_e.store.url import ArchiveUrl
 from wal_e.units import GIB, MIB
 
@@ -57,14 +58,14 @@ class GoogleStore:
         query = {"uploadType": "multipart", "fields": FIELDS} | ({"ifGenerationMatch": "0"} if create_only else {})
         boundary = secrets.token_hex(20)  # no text that could be in the bytes
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
-        upload = _upload(boundary, about | self._attributes, body)
+        upload = _upload(what, boundary, about | self._attributes, body, upload_seconds(body.size, self._wire.patience))
         try:
             with self._wire.request(what, Call("POST", f"/upload{self._objects}", query, headers, upload)) as answer:
                 stored = answer.json()
         except NotFound as error:
             raise container_missing(service_of(self._bucket)) from error
         self._bucket_seen = True
-        info = _info(stored)
+        info = _info(what, stored)
         if (info.size, info.etag) != (body.size, digest.hex()):
             raise ShortRead(f"{what}: Google stored {info.size} bytes with MD5 {info.etag}, not {digest.hex()}")
         return info
@@ -78,25 +79,27 @@ class GoogleStore:
         headers = {"Accept-Encoding": "identity"}
         if length is not None:
             headers["Range"] = f"bytes={start}-{start + length - 1}"
-        digest = hashlib.md5(usedforsecurity=False)
+        checksum = Checksum(md5=True)
         got = 0
         with self._answer(what, key, {"alt": "media"}, headers) as answer:
             if length is not None and not answer.is_range(start, length):
                 raise ShortRead(f"{what}: asked for {headers['Range']}, the answer has other bytes")
             for chunk in answer.chunks(CHUNK):
                 got += len(chunk)
-                digest.update(chunk)
+                if length is None:
+                    checksum.add(chunk)
                 yield chunk
             wanted, expected = (answer.size, answer.md5) if length is None else (length, None)
         if wanted is not None and got != wanted:
             raise ShortRead(f"{what}: {got} of {wanted} bytes arrived")
-        if expected is not None and digest.digest() != expected:
-            raise ShortRead(f"{what}: its MD5 is {digest.hexdigest()} and not {expected.hex()}")
+        if expected is not None and checksum.etag != expected.hex():
+            raise ShortRead(f"{what}: its MD5 is {checksum.etag} and not {expected.hex()}")
 
     def head(self, key: str) -> ObjectInfo:
         """See `Store.head`."""
-        with self._answer(f'could not look at "{key}"', key, {"fields": FIELDS}, {}) as answer:
-            return _info(answer.json())
+        what = f'could not look at "{key}"'
+        with self._answer(what, key, {"fields": FIELDS}, {}) as answer:
+            return _info(what, answer.json())
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See `Store.list`."""
@@ -111,7 +114,8 @@ class GoogleStore:
                 raise container_missing(service_of(self._bucket)) from error
             self._bucket_seen = True
             # The offset itself is among what the service gives.
-            yield from (info for info in map(_info, page.get("items", ())) if info.key > after)
+            found = (_info(what, item) for item in page.get("items", ()))
+            yield from (info for info in found if info.key > after)
             if not page.get("nextPageToken"):
                 return
             query["pageToken"] = page["nextPageToken"]
@@ -163,8 +167,8 @@ class GoogleStore:
             next(self.list(), None)
 
 
-def _upload(boundary: str, about: dict[str, str], body: Body) -> Upload:
-    """Return what is said about an object and its bytes in one message (RFC 2387)."""
+def _upload(what: str, boundary: str, about: dict[str, str], body: Body, seconds: float) -> Upload:
+    """Return what is said about an object and its bytes, in one message (RFC 2387), to be sent in so many seconds."""
     head = (
         f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(about)}\r\n"
         f"--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
@@ -173,25 +177,26 @@ def _upload(boundary: str, about: dict[str, str], body: Body) -> Upload:
 
     def pieces() -> Iterator[bytes]:
         with body.open() as source:
-            yield from chain([head.encode()], iter(lambda: source.read(CHUNK), b""), [tail.encode()])
+            sent = Sending(source, what, seconds)
+            yield from chain([head.encode()], iter(lambda: sent.read(CHUNK), b""), [tail.encode()])
 
     return Upload(len(head) + body.size + len(tail), pieces)
 
 
-def _info(stored: dict[str, str]) -> ObjectInfo:
+def _info(what: str, stored: dict[str, str]) -> ObjectInfo:
     """Return what Google says about an object; a composed one has no MD5."""
     try:
         etag = b64decode(stored["md5Hash"], validate=True).hex() if "md5Hash" in stored else None
         return ObjectInfo(stored["name"], int(stored["size"]), datetime.fromisoformat(stored["updated"]), etag)
     except (KeyError, ValueError, Base64Error) as error:
-        raise Misconfigured(
-            "the answer is not one of Google Cloud Storage", detail=f"{error!r}.", hint="Check WALE_GS_ENDPOINT."
-        ) from error
+        raise not_the_service(what, service_of(""), f"{error!r}.") from error
 
 
-def open_driver(url: ArchiveUrl, settings: Settings) -> GoogleStore:
+def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> GoogleStore:
     """Return the bucket of an address; raises `Misconfigured` where settings cannot be used."""
     attributes = {"storageClass": settings[STORAGE_CLASS] or "", "kmsKeyName": settings[KMS_KEY]}
     return GoogleStore(
-        open_wire(url.container, settings), url.container, {name: text for name, text in attributes.items() if text}
+        open_wire(url.container, settings, patience),
+        url.container,
+        {name: text for name, text in attributes.items() if text},
     )

@@ -11,6 +11,7 @@ import warnings
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,12 +19,12 @@ from typing import Any, Final, Self
 from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured, ShortRead, StoreError, Unavailable
 from wal_e.store.drivers.gs.options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
-from wal_e.store.drivers.object_errors import Answer, Service, answer_error
+from wal_e.store.drivers.object_errors import Answer, Service, answer_error, not_the_service
+from wal_e.store.drivers.pace import next_piece, read_whole, timeouts
 from wal_e.store.drivers.retry_after import parse_retry_after
 
 GOOGLE: Final = "https://storage.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
-TIMEOUTS: Final = (10, 60)  # seconds to connect, and for each wait while reading or writing
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 _MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/=]+)")
 ERRORS_BEGIN: Final = 400
@@ -73,37 +74,45 @@ class Response:
         return match is not None and (int(match[1]), int(match[2])) == (start, start + length - 1)
 
     def json(self) -> dict[str, Any]:
-        """The document in the answer; raises `Misconfigured` where it is none."""
-        text = b"".join(self.chunks(1 << 16))
+        """The document in the answer; raises `Unavailable` where it is none, or is not there in time."""
+        text = self._whole()
         try:
             document = json.loads(text)
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise self._not_google()
+            raise not_the_service(self._what, self._wire.service)
         return document
 
     def confirm_empty(self) -> None:
-        """Raises `Misconfigured` where a body comes, as Google sends none to who deletes: it is somebody else's."""
-        if any(self.chunks(1 << 16)):
-            raise self._not_google()
+        """Raises `Unavailable` where a body comes, as Google sends none to who deletes: it is somebody else's."""
+        if self._whole():
+            raise not_the_service(self._what, self._wire.service)
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """Yield the bytes; a connection that ends early is `ShortRead`, one that falls silent `Unavailable`."""
+        """
+        Yield the bytes, `size` at once or as many as came in a second.
+
+        A connection that ends early is `ShortRead`, one that falls silent `Unavailable`.
+        """
+        with self._broken():
+            while chunk := next_piece(self._answer.raw, size):
+                yield chunk
+
+    def _whole(self) -> bytes:
+        with self._broken():
+            return read_whole(self._answer.raw, self._wire.patience)
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
         from urllib3 import exceptions  # noqa: PLC0415 - comes with requests, and only Google needs it here
 
         try:
-            while chunk := self._answer.raw.read(size):
-                yield chunk
+            yield
         except exceptions.ProtocolError as error:
             raise ShortRead(f"{self._what}: the connection ended early", detail=f"It says: {error}.") from error
         except (exceptions.HTTPError, OSError) as error:
             raise _no_answer(self._what, error) from error
-
-    def _not_google(self) -> Misconfigured:
-        return Misconfigured(
-            f"{self._what}: the answer is not one of Google Cloud Storage", hint="Check WALE_GS_ENDPOINT."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +141,16 @@ class Upload:
 
 
 class Wire:
-    """Makes requests for any number of threads; `log_in` is asked for the credentials when they first matter."""
+    """
+    Makes requests for any number of threads; `log_in` is asked for the credentials when they first matter.
 
-    def __init__(self, address: str, service: Service, log_in: Callable[[], Any], cacert: str) -> None:
+    No request waits for longer than `patience` seconds without getting on.
+    """
+
+    def __init__(self, address: str, service: Service, log_in: Callable[[], Any], cacert: str, patience: float) -> None:
         self._address = address
-        self._service = service
+        self.service = service
+        self.patience = patience
         self._log_in = log_in
         self._verify = cacert or True
         self._lock = threading.Lock()
@@ -178,11 +192,15 @@ class Wire:
     def _session(self) -> Any:
         import requests  # noqa: PLC0415 - costs 100 ms, and only Google needs it here
 
+        from wal_e.store.drivers.adapter import LargeBlocks  # noqa: PLC0415 - imports requests
+
         try:
             return self._idle.pop()
         except IndexError:
             session = requests.Session()
             session.verify = self._verify
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, LargeBlocks())
             return session
 
     def _send(self, what: str, session: Any, call: Call, *, renew: bool) -> Any:
@@ -194,7 +212,13 @@ class Wire:
         self._authorize(what, session, headers, renew=renew)
         try:
             return session.request(
-                call.method, url, params=call.query, headers=headers, data=call.body, timeout=TIMEOUTS, stream=True
+                call.method,
+                url,
+                params=call.query,
+                headers=headers,
+                data=call.body,
+                timeout=timeouts(self.patience),
+                stream=True,
             )
         except (requests.exceptions.RequestException, HTTPError) as error:
             raise _no_answer(what, error) from error
@@ -219,20 +243,20 @@ class Wire:
             raise _no_answer(what, error) from error
 
     def _failure(self, what: str, answer: Any) -> StoreError | None:
-        import requests  # noqa: PLC0415 - as above
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
         if answer.status_code < ERRORS_BEGIN:
             return None
         try:
-            said, reason = _message(answer.content)
-        except requests.exceptions.RequestException as error:
+            said, reason = _message(read_whole(answer.raw, self.patience))
+        except (HTTPError, OSError) as error:
             raise _no_answer(what, error) from error
         code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
         wait = parse_retry_after(answer.headers.get("Retry-After"))
-        return answer_error(Answer(answer.status_code, code, said.rstrip("."), wait), what, self._service)
+        return answer_error(Answer(answer.status_code, code, said.rstrip("."), wait), what, self.service)
 
 
-def open_wire(bucket: str, settings: Settings) -> Wire:
+def open_wire(bucket: str, settings: Settings, patience: float) -> Wire:
     """Return the way to a bucket's service; raises `Misconfigured` where google-auth is missing."""
     try:
         import google.auth  # noqa: PLC0415 - only Google needs it
@@ -263,7 +287,7 @@ def open_wire(bucket: str, settings: Settings) -> Wire:
             raise Misconfigured("no credentials for Google", detail=_said(error), hint=hint) from error
 
     address = emulator or settings[ENDPOINT] or GOOGLE
-    return Wire(address, service_of(bucket), log_in, settings[CACERT])
+    return Wire(address, service_of(bucket), log_in, settings[CACERT], patience)
 
 
 def service_of(bucket: str) -> Service:

@@ -15,7 +15,8 @@ from typing import Any
 
 from wal_e.config import Settings
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
-from wal_e.store.api import Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.drivers.pace import Sending, upload_seconds
 from wal_e.store.drivers.swift.delete import Deleter
 from wal_e.store.drivers.swift.errors import container_missing, not_swift
 from wal_e.store.drivers.swift.login import open_login
@@ -39,12 +40,15 @@ Page = list[ObjectInfo]
 class SwiftStore:
     """One container. Creating is not atomic in Swift: several of concurrent create-only puts may be told 201."""
 
-    def __init__(self, options: SwiftOptions, container: str, *, list_page: int | None = None) -> None:
+    def __init__(
+        self, options: SwiftOptions, container: str, *, list_page: int | None = None, patience: float = PATIENCE
+    ) -> None:
         self.capabilities = Capabilities(atomic_create=False, max_object=MAX_OBJECT, list_page=list_page or LIST_PAGE)
         self._list_page = list_page
         self._container = container
         self._container_seen = False
-        self._wire = Wire(open_login(options), options.timeouts)
+        self._patience = patience
+        self._wire = Wire(open_login(options, patience), patience)
         self._deleter = Deleter(self._wire, container)
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
@@ -58,7 +62,7 @@ class SwiftStore:
 
         def send(client: Any, where: dict[str, Any]) -> str:
             with body.open() as source:
-                contents = source if body.size else b""
+                contents = Sending(source, what, upload_seconds(body.size, self._patience)) if body.size else b""
                 sent: str = client.put_object(
                     **where,
                     container=self._container,
@@ -227,6 +231,6 @@ def _modified(what: str, headers: dict[str, str]) -> datetime:
         raise not_swift(what) from None
 
 
-def open_driver(url: ArchiveUrl, settings: Settings) -> SwiftStore:
+def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> SwiftStore:
     """Return the container of an address; raises `Misconfigured` where settings are missing."""
-    return SwiftStore(SwiftOptions.of(settings), url.container)
+    return SwiftStore(SwiftOptions.of(settings), url.container, patience=patience)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wal_e.errors import Denied, Misconfigured, StoreError, Throttled, Unavailable
+from wal_e.store.api import PATIENCE
 from wal_e.store.drivers.swift.auth import choose_plugin
 from wal_e.store.drivers.swift.options import SwiftOptions
 
-TIMEOUT = 30  # seconds, for connecting and for each wait
+TIMEOUT = 30.0  # seconds, for connecting and for each wait
 WHO = "Check SWIFT_USER, SWIFT_PASSWORD and SWIFT_TENANT or SWIFT_PROJECT_NAME (or their OS_ names), and the domains."
 WHICH_KEY = "Check SWIFT_APPLICATION_CREDENTIAL_ID and SWIFT_APPLICATION_CREDENTIAL_SECRET."
 _HTTP = re.compile(r"https?://[^/]", re.IGNORECASE)
@@ -113,9 +114,9 @@ class SessionLogin:
                 self._access = None
 
 
-def open_login(options: SwiftOptions) -> Login:
+def open_login(options: SwiftOptions, patience: float = PATIENCE) -> Login:
     """
-    Choose how to log in; asks the network nothing.
+    Choose how to log in; asks the network nothing. No wait of a login is longer than `patience` seconds.
 
     A storage URL with a token comes first, then an authentication URL, then a cloud of clouds.yaml. Raises
     `Misconfigured` where something is missing, or the pieces contradict each other.
@@ -123,14 +124,15 @@ def open_login(options: SwiftOptions) -> Login:
     for address in (options.storage_url, options.auth_url):
         if address and not _HTTP.match(address):
             raise Misconfigured(f'"{address}" is not an address of Swift', hint="It starts with http:// or https://.")
+    wait = min(TIMEOUT, patience)
     if options.storage_url and options.auth_token:
         return TokenLogin(options)
     if options.auth_url:
         plugin = choose_plugin(options)
         hint = WHICH_KEY if options.application_credential_id else WHO
-        return SessionLogin(lambda: _account(options, plugin), hint=hint)
+        return SessionLogin(lambda: _account(options, plugin, wait), hint=hint)
     if options.cloud:
-        return SessionLogin(lambda: _cloud_account(options), hint=f'Check "{options.cloud}" in clouds.yaml.')
+        return SessionLogin(lambda: _cloud_account(options, wait), hint=f'Check "{options.cloud}" in clouds.yaml.')
     raise Misconfigured(
         "no address to log in at is set for Swift",
         hint="Set SWIFT_AUTHURL (or OS_AUTH_URL), OS_CLOUD, or SWIFT_STORAGE_URL with SWIFT_AUTH_TOKEN.",
@@ -148,18 +150,18 @@ def _verify(options: SwiftOptions) -> bool | str:
     return False if options.insecure else options.cacert or True
 
 
-def _account(options: SwiftOptions, plugin: Callable[[], Any]) -> Account:
+def _account(options: SwiftOptions, plugin: Callable[[], Any], wait: float) -> Account:
     from keystoneauth1.session import Session  # noqa: PLC0415 - lazy, as above
 
     if options.insecure:
         allow_insecure()
-    session = Session(auth=plugin(), verify=_verify(options), timeout=TIMEOUT)
+    session = Session(auth=plugin(), verify=_verify(options), timeout=wait)
     interface = options.endpoint_type or "public"
     service_type = options.service_type or "object-store"
     return Account(session, service_type, interface, options.region or None, options.storage_url or None)
 
 
-def _cloud_account(options: SwiftOptions) -> Account:
+def _cloud_account(options: SwiftOptions, wait: float) -> Account:
     from openstack.config import OpenStackConfig  # noqa: PLC0415 - costs 500 ms, and only OS_CLOUD needs it
     from openstack.exceptions import ConfigException  # noqa: PLC0415 - as above
 
@@ -176,7 +178,7 @@ def _cloud_account(options: SwiftOptions) -> Account:
             detail=f"The loader says: {str(error).rstrip('.')}.",
             hint="Check OS_CLOUD, and that clouds.yaml is in ~/.config/openstack or /etc/openstack.",
         ) from error
-    session.timeout = float(TIMEOUT)
+    session.timeout = wait
     if options.insecure or options.cacert:
         session.verify = _verify(options)
     interface = options.endpoint_type or str(cloud.get_interface("object-store") or "public")

@@ -102,11 +102,7 @@ OPTIONS: Final[tuple[AnyOption, ...]] = (*TEXTS.values(), INSECURE)
 
 @dataclass(frozen=True, slots=True)
 class SwiftOptions:
-    """
-    The settings of one Swift archive; an empty text means that it is not set.
-
-    `timeouts` are the seconds for connecting and for each wait while reading or writing; no option sets them.
-    """
+    """The settings of one Swift archive; an empty text means that it is not set."""
 
     auth_url: str = ""
     user: str = ""
@@ -132,7 +128,6 @@ class SwiftOptions:
     service_type: str = ""
     cloud: str = ""
     clouds_file: str = ""
-    timeouts: tuple[float, float] = (10, 60)
 
     @classmethod
     def of(cls, settings: Settings) -> "SwiftOptions":

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from wal_e.config import Settings, environment
 from wal_e.errors import Denied, NotFound
+from wal_e.store.api import PATIENCE
 from wal_e.store.drivers.swift.login import open_login
 from wal_e.store.drivers.swift.options import SwiftOptions
 from wal_e.store.drivers.swift.wire import Wire
@@ -35,7 +36,7 @@ def endpoints(_url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint]:
 def create_container(url: ArchiveUrl, settings: Settings) -> bool:
     """Make the container where it is missing, and return whether it was; raises `Denied` where the user may not."""
     options = SwiftOptions.of(settings)
-    with contextlib.closing(Wire(open_login(options), options.timeouts)) as wire:
+    with contextlib.closing(Wire(open_login(options), PATIENCE)) as wire:
         try:
             wire.call(
                 f'could not look at the container "{url.container}"',

@@ -4,13 +4,13 @@ Requests to Swift: connections taken from a pool, one login for all, a refused t
 A connection belongs to one request until its answer is read, so nothing here depends on which thread does what.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from wal_e.errors import ShortRead, StoreError
+from wal_e.store.drivers.pace import next_piece, timeouts
 from wal_e.store.drivers.swift.errors import connection_error, status_error
 from wal_e.store.drivers.swift.login import Access, Login, allow_insecure
 
@@ -51,7 +51,7 @@ class Stream:
         from urllib3 import exceptions  # noqa: PLC0415 - comes with swiftclient, and only Swift needs it
 
         try:
-            while chunk := self._chunk(size):
+            while chunk := next_piece(self._body.resp.raw, size):
                 yield chunk
             self._body.close()
         except exceptions.ProtocolError as error:
@@ -60,22 +60,13 @@ class Stream:
             raise connection_error(error, self._what, self._http[1].host) from error
         self._complete = True
 
-    def _chunk(self, size: int) -> bytes:
-        raw, begun, chunk = self._body.resp.raw, time.monotonic(), bytearray()
-        while len(chunk) < size and (not chunk or time.monotonic() - begun < 1):
-            piece = raw.read1(size - len(chunk))
-            if not piece:
-                break
-            chunk += piece
-        return bytes(chunk)
-
 
 class Wire:
-    """Makes requests for any number of threads."""
+    """Makes requests for any number of threads; none waits for longer than `patience` seconds without getting on."""
 
-    def __init__(self, login: Login, timeouts: tuple[float, float]) -> None:
+    def __init__(self, login: Login, patience: float) -> None:
         self._login = login
-        self._timeouts = timeouts
+        self._patience = patience
         self._idle: deque[Any] = deque()
 
     def call(self, what: str, request: Request[T], *, sends_body: bool = False) -> T:
@@ -132,7 +123,7 @@ class Wire:
         from swiftclient import client  # noqa: PLC0415 - costs 200 ms, and only Swift needs it
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as requests
 
-        http = self._connection(client, access)
+        http = self._connection(access)
         try:
             where = {"url": access.storage_url, "token": access.token, "http_conn": http}
             return request(client, where), http
@@ -142,14 +133,16 @@ class Wire:
             if error.http_status == UNAUTHORIZED:
                 raise _RefusedError(failure) from error
             raise failure from error
-        except (requests.exceptions.RequestException, HTTPError) as error:
+        except (requests.exceptions.RequestException, HTTPError, TimeoutError) as error:
             http[1].close()
             raise _BrokenError(connection_error(error, what, access.storage_url)) from error
         except BaseException:
             http[1].close()
             raise
 
-    def _connection(self, client: Any, access: Access) -> Any:
+    def _connection(self, access: Access) -> Any:
+        from wal_e.store.drivers.swift.connection import BoundedConnection  # noqa: PLC0415 - imports swiftclient
+
         while self._idle:
             try:
                 http = self._idle.pop()
@@ -160,12 +153,14 @@ class Wire:
             http[1].close()
         if access.verify is False:
             allow_insecure()
-        return client.http_connection(
+        http = BoundedConnection(
             access.storage_url,
+            self._patience,
             cacert=access.verify if isinstance(access.verify, str) else None,
             insecure=access.verify is False,
-            timeout=self._timeouts,
+            timeout=timeouts(self._patience),
         )
+        return http.parsed_url, http
 
     def _is_refused(self, access: Access) -> bool:
         try:
