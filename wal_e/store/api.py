@@ -5,22 +5,18 @@ Keys are relative, ASCII, without `..`, without a leading slash. Only the subcla
 seam. One contract suite (tests/contract) runs over every driver.
 """
 
-import hashlib
-import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
 from wal_e.errors import Misconfigured, ShortRead
+from wal_e.store.body import Body
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+__all__ = ["PATIENCE", "Body", "Capabilities", "ObjectInfo", "Store", "check_key", "read_object"]
 
 _KEY = re.compile(r"[A-Za-z0-9_.~+=@%:,-]+(/[A-Za-z0-9_.~+=@%:,-]+)*", re.ASCII)
-_PIECE = 1 << 20
 PATIENCE: Final = 300.0
 """For how many seconds a store is waited for, where nothing else is said."""
 
@@ -52,62 +48,6 @@ class Capabilities:
     atomic_create: bool
     max_object: int
     list_page: int
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """
-    What a put sends: `size` bytes that can be opened again for every retry.
-
-    `open` is for sending them, and may be held to a rate. Who only wants a digest opens them with `look`.
-    """
-
-    size: int
-    open: Callable[[], BinaryIO]
-    unpaced: Callable[[], BinaryIO] | None = None
-
-    @classmethod
-    def of(cls, data: bytes | bytearray | memoryview) -> "Body":
-        """A body of bytes in memory, which must not change; it is read where it lies, not copied."""
-        if isinstance(data, bytes):
-            return cls(len(data), lambda: io.BytesIO(data))
-        view = memoryview(data)
-        return cls(len(view), lambda: io.BufferedReader(_View(view)))
-
-    @classmethod
-    def of_file(cls, path: Path) -> "Body":
-        """A body of a file's present size; the file must not change while it is sent."""
-        return cls(path.stat().st_size, lambda: path.open("rb"))
-
-    def look(self) -> BinaryIO:
-        """The bytes, opened by somebody who does not send them."""
-        return (self.unpaced or self.open)()
-
-
-class _View(io.RawIOBase):
-    """Reads memory from its beginning, and goes back to it: python-swiftclient asks that of all that has `seek`."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._done = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        beginning = {io.SEEK_SET: 0, io.SEEK_CUR: self._done, io.SEEK_END: len(self._view)}[whence]
-        self._done = max(0, beginning + offset)
-        return self._done
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        target = memoryview(buffer)
-        piece = self._view[self._done : self._done + len(target)]
-        target[: len(piece)] = piece
-        self._done += len(piece)
-        return len(piece)
 
 
 class Store(Protocol):
@@ -164,19 +104,6 @@ def check_key(key: str) -> str:
     if _KEY.fullmatch(key) is None or ".." in key.split("/") or "." in key.split("/"):
         raise Misconfigured(f'"{key}" cannot be the name of an object')
     return key
-
-
-def body_md5(key: str, body: Body) -> bytes:
-    """The MD5 of what a body sends; raises `ShortRead` where its source has fewer or more bytes than it says."""
-    digest = hashlib.md5(usedforsecurity=False)
-    size = 0
-    with body.look() as source:
-        while chunk := source.read(_PIECE):
-            digest.update(chunk)
-            size += len(chunk)
-    if size != body.size:
-        raise ShortRead(f'{size} of {body.size} bytes were there to be stored as "{key}"')
-    return digest.digest()
 
 
 def read_object(store: Store, key: str, *, start: int = 0, length: int | None = None) -> bytes:

@@ -34,11 +34,11 @@ class Checksum:
         """What an object with these bytes is called by."""
         return f"{'' if self.md5 else XXH3}{self._digest.hexdigest()}"
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Count further bytes."""
         self._digest.update(data)
 
-    def of(self, chunks: Iterable[bytes]) -> Self:
+    def of(self, chunks: Iterable[bytes | memoryview]) -> Self:
         """Count further bytes, and return it."""
         for chunk in chunks:
             self.add(chunk)

@@ -6,17 +6,15 @@ it anew: so this stands inside of the repeating, and outside of the bound on req
 that the store works on.
 """
 
-import io
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, Final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
 
 from wal_e.rate import RateLimit
 from wal_e.stop import Stop
 from wal_e.store.api import Body, Capabilities, ObjectInfo, Store
-from wal_e.units import KIB
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from wal_e.store.body import Pace
+from wal_e.units import KIB, MIB
 
 CHUNK: Final = 64 * KIB
 
@@ -42,7 +40,8 @@ class Flowing:
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
         """See `Store.put`."""
-        return self._store.put(key, Body(body.size, lambda: self._outgoing(body), body.look), create_only=create_only)
+        pace = Pace(MIB if self._upload is None else CHUNK, self._passes)
+        return self._store.put(key, replace(body, pace=pace), create_only=create_only)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Store.get`."""
@@ -69,39 +68,15 @@ class Flowing:
         """See `Store.close`."""
         self._store.close()
 
-    def _outgoing(self, body: Body) -> BinaryIO:
-        return io.BufferedReader(_Outgoing(body.open(), self._upload, self._stop), CHUNK)
+    def _passes(self) -> Callable[[int], None]:
+        begun = False
 
+        def passes(size: int) -> None:
+            nonlocal begun
+            if begun:
+                self._stop.check()
+            begun = True
+            if self._upload is not None:
+                self._upload.take(size)
 
-class _Outgoing(io.RawIOBase):
-    """What a put reads: the body, piece by piece as it may leave."""
-
-    def __init__(self, source: BinaryIO, rate: RateLimit | None, stop: Stop) -> None:
-        self._source = source
-        self._rate = rate
-        self._stop = stop
-        self._begun = False
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._source.seekable()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._source.seek(offset, whence)
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        view = memoryview(buffer).cast("B")
-        piece = self._source.read(min(len(view), CHUNK))
-        if piece and self._begun:
-            self._stop.check()
-        self._begun = True
-        if self._rate is not None and piece:
-            self._rate.take(len(piece))
-        view[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
+        return passes

@@ -18,7 +18,6 @@ from wal_e.store.checksum import Checksum
 from wal_e.units import KIB
 
 T = TypeVar("T")
-CHUNK = 1 << 20
 SLOWEST = KIB  # bytes per second: at this rate one WAL segment takes four hours, so nobody's recovery lives on it
 
 
@@ -238,9 +237,7 @@ class Retrying:
                 mine, stored = Checksum(), Checksum().of(self.get(key)).etag
         except NotFound:
             return None
-        with body.look() as source:
-            mine.of(iter(lambda: source.read(CHUNK), b""))
-        return info if stored == mine.etag else None
+        return info if stored == mine.of(body.look()).etag else None
 
     def _complete(self, key: str, start: int, length: int | None, done: int) -> bool:
         return done >= (self.head(key).size - start if length is None else length)

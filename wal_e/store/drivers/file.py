@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from wal_e import fsio
 from wal_e.config import AnyOption, Settings
@@ -40,11 +39,10 @@ class FolderStore:
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
         """See `Store.put`; create-only is link(2), which never overwrites."""
         target = self._path(key)
-        with body.open() as source:
-            try:
-                return self._store(key, target, source, body.size, create_only=create_only)
-            except _SourceFailedError as failure:
-                raise failure.error from None
+        try:
+            return self._store(key, target, body, create_only=create_only)
+        except _SourceFailedError as failure:
+            raise failure.error from None
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Store.get`."""
@@ -95,26 +93,25 @@ class FolderStore:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _store(self, key: str, target: Path, source: BinaryIO, size: int, *, create_only: bool) -> ObjectInfo:
+    def _store(self, key: str, target: Path, body: Body, *, create_only: bool) -> ObjectInfo:
         with self._translated(f'could not store "{key}"'):
             if create_only and os.path.lexists(target):
                 raise Exists(f'"{key}" exists already')
             try:
-                self._write(target, source, size, replace=not create_only)
+                self._write(target, body, replace=not create_only)
             except FileExistsError:
                 raise Exists(f'"{key}" exists already') from None
             return _info(key, target.stat())
 
-    def _write(self, target: Path, source: BinaryIO, size: int, *, replace: bool) -> None:
+    def _write(self, target: Path, body: Body, *, replace: bool) -> None:
         for attempt in range(1, MADE_AGAIN + 1):
             self._make_base()
             try:
                 fsio.make_directories(target.parent, mode=0o700)
-                fsio.write_atomically(target, _chunks(source, size), replace=replace)
+                fsio.write_atomically(target, _chunks(body), replace=replace)
             except FileNotFoundError:
                 if attempt == MADE_AGAIN:
                     raise
-                source.seek(0)
             else:
                 return
 
@@ -215,17 +212,11 @@ class _SourceFailedError(Exception):
         self.error = error
 
 
-def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:
-    left = size
-    while left:
-        try:
-            chunk = source.read(min(left, CHUNK))
-        except OSError as error:
-            raise _SourceFailedError(error) from error
-        if not chunk:
-            raise ShortRead(f"{size - left} of {size} bytes were there to be stored")
-        left -= len(chunk)
-        yield chunk
+def _chunks(body: Body) -> Iterator[bytes | memoryview]:
+    try:
+        yield from body.pieces(CHUNK)
+    except OSError as error:
+        raise _SourceFailedError(error) from error
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -54,6 +54,7 @@ class Kind:
     `batch` is how many keys one deletion may have. `unordered` says that listings come in another order than that
     of keys, as SeaweedFS's do (a folder stands where its name without the slash would). `attributes` go along with
     every object. `vague_listings` says that obstore takes any document for a listing of this service, an empty one.
+    `signs_bytes` says that the service refuses a body that is not what was signed.
     """
 
     service: Service
@@ -61,6 +62,7 @@ class Kind:
     batch: int
     unordered: bool = False
     vague_listings: bool = False
+    signs_bytes: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
 
 
@@ -83,10 +85,7 @@ class ObjectStore:
         what = f'could not store "{key}"'
         if body.size > self.capabilities.max_object:
             raise Misconfigured(f"{what}: {body.size} bytes are too many for one request")
-        with body.open() as source:
-            data = source.read(body.size + 1)
-        if len(data) != body.size:
-            raise ShortRead(f'{len(data)} of {body.size} bytes were there to be stored as "{key}"')
+        data = body.whole(lent=self._kind.signs_bytes)
         etag = Checksum().of([data]).etag
         client = self._client(upload_seconds(body.size, self._patience))
         attributes = {**self._kind.attributes, CHECKSUM: etag.removeprefix(XXH3)}

@@ -300,6 +300,7 @@ def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE)
         batch=BATCH,
         unordered=settings[UNORDERED],
         vague_listings=True,
+        signs_bytes=True,
         attributes={"Storage-Class": storage_class} if storage_class else {},
     )
     make = partial(import_obstore(service.label).store.S3Store, url.container, config=config)

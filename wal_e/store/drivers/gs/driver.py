@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, NotFound, ShortRead
-from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo
 from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.gs.options import KMS_KEY, OPTIONS, STORAGE_CLASS
 from wal_e.store.drivers.gs.wire import Call, Response, Upload, Wire, open_wire, service_of
@@ -53,8 +53,12 @@ class GoogleStore:
         what = f'could not store "{key}"'
         if body.size > MAX_OBJECT:
             raise Misconfigured(f"{what}: {body.size} bytes are too many for one request")
-        digest = body_md5(key, body)
-        about = {"name": key, "md5Hash": b64encode(digest).decode(), "contentType": "application/octet-stream"}
+        digest = Checksum(md5=True).of(body.look()).etag
+        about = {
+            "name": key,
+            "md5Hash": b64encode(bytes.fromhex(digest)).decode(),
+            "contentType": "application/octet-stream",
+        }
         query = {"uploadType": "multipart", "fields": FIELDS} | ({"ifGenerationMatch": "0"} if create_only else {})
         boundary = secrets.token_hex(20)  # no text that could be in the bytes
         headers = {"Content-Type": f"multipart/related; boundary={boundary}"}
@@ -66,8 +70,8 @@ class GoogleStore:
             raise container_missing(service_of(self._bucket)) from error
         self._bucket_seen = True
         info = _info(what, stored)
-        if (info.size, info.etag) != (body.size, digest.hex()):
-            raise ShortRead(f"{what}: Google stored {info.size} bytes with MD5 {info.etag}, not {digest.hex()}")
+        if (info.size, info.etag) != (body.size, digest):
+            raise ShortRead(f"{what}: Google stored {info.size} bytes with MD5 {info.etag}, not {digest}")
         return info
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:

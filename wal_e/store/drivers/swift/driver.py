@@ -15,7 +15,8 @@ from typing import Any
 
 from wal_e.config import Settings
 from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
-from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, body_md5
+from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo
+from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.pace import Sending, upload_seconds
 from wal_e.store.drivers.swift.delete import Deleter
 from wal_e.store.drivers.swift.errors import container_missing, not_swift
@@ -56,7 +57,7 @@ class SwiftStore:
         what = f'could not store "{key}"'
         if body.size > MAX_OBJECT:
             raise Misconfigured(f"{what}: {body.size} bytes are more than the 5 GiB that Swift takes in one object")
-        digest = body_md5(key, body).hex()
+        digest = Checksum(md5=True).of(body.look()).etag
         answer: dict[str, Any] = {}
         headers = {"If-None-Match": "*"} if create_only else {}
 
