@@ -208,9 +208,10 @@ def test_one_of_concurrent_creates_wins_where_that_is_promised(store: Store) -> 
         assert len(told) == 1
 
 
-def test_a_body_that_is_too_short_stores_nothing_h05(store: Store) -> None:
+@pytest.mark.parametrize("source", [b"", b"half", b"more than ten bytes"])
+def test_a_body_of_another_size_than_it_says_stores_nothing_h05(store: Store, source: bytes) -> None:
     with pytest.raises(ShortRead):
-        store.put("k", Body(10, lambda: io.BytesIO(b"half")))
+        store.put("k", Body(10, lambda: io.BytesIO(source)))
     assert keys(store) == []
     with pytest.raises(NotFound):
         store.head("k")
