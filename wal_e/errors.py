@@ -11,6 +11,7 @@ The one error tree: what went wrong, the detail, what to do next, and the exit c
     │   ├── Unavailable       no answer, or an answer that says "try again"
     │   ├── ShortRead         fewer or other bytes than the object has
     │   └── Misconfigured     wrong address, missing container, missing setting: repeating does not help
+    │       └── ContainerMissing  there is no such container, bucket or folder
     ├── ArchiveError          what is in the archive forbids the operation
     │   ├── ArchiveConflict   other content is already stored under this name
     │   ├── WrongCluster      the archive belongs to another cluster
@@ -89,6 +90,10 @@ class ShortRead(StoreError):
 
 class Misconfigured(StoreError):
     """Repeating cannot help: wrong address, missing container, missing or contradicting settings."""
+
+
+class ContainerMissing(Misconfigured):
+    """The service answered, and there is no container, bucket or folder of this name: it could be made."""
 
 
 class ArchiveError(WalEError):

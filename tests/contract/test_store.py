@@ -19,7 +19,7 @@ from lab.keystone import KeystoneInfo
 from lab.swift import SwiftInfo
 from tests.plugins.buckets import Buckets
 from wal_e.config import load
-from wal_e.errors import Exists, Misconfigured, NotFound, ShortRead
+from wal_e.errors import ContainerMissing, Exists, Misconfigured, NotFound, ShortRead
 from wal_e.store.api import Body, Store, read_object
 from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.file import FolderStore
@@ -363,7 +363,7 @@ def test_a_missing_place_is_misconfigured_and_never_an_empty_archive_h14(subject
         lambda: missing.put("k", Body.of(b"x")),
         lambda: missing.put("k", Body.of(b"x"), create_only=True),
     ):
-        with pytest.raises(Misconfigured) as caught:
+        with pytest.raises(ContainerMissing) as caught:
             request()
         assert caught.value.hint
 

@@ -13,7 +13,17 @@ from lab import seaweed
 from lab.chaosproxy import ChaosProxy, Fault
 from tests.plugins.buckets import Buckets
 from wal_e.config import load
-from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
+from wal_e.errors import (
+    ContainerMissing,
+    Denied,
+    Exists,
+    Misconfigured,
+    NotFound,
+    ShortRead,
+    StoreError,
+    Throttled,
+    Unavailable,
+)
 from wal_e.store.api import Body, Store, read_object
 from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.object_errors import Service, store_error
@@ -68,8 +78,8 @@ def broken(kind: str, more: str = "") -> Said:
         (answered(409, "LeaseAlreadyPresent"), Unavailable),
         (answered(404, "NoSuchKey"), NotFound),
         (answered(404), NotFound),
-        (answered(404, "NoSuchBucket"), Misconfigured),
-        (answered(404, "ContainerNotFound"), Misconfigured),
+        (answered(404, "NoSuchBucket"), ContainerMissing),
+        (answered(404, "ContainerNotFound"), ContainerMissing),
         (answered(401), Denied),
         (answered(403, "SignatureDoesNotMatch"), Denied),
         (answered(403, "RequestTimeTooSkewed"), Denied),
@@ -90,7 +100,7 @@ def broken(kind: str, more: str = "") -> Said:
         (Said("Bulk delete request failed for key k: The specified blob does not exist. (code: 404)"), NotFound),
         (
             Said("Bulk delete request failed for key k: The specified container does not exist. (code: 404)"),
-            Misconfigured,
+            ContainerMissing,
         ),
         (broken("Connect", 'ConnectError("tcp connect error", message: "Connection refused")'), Unavailable),
         (broken("Timeout"), Unavailable),

@@ -55,7 +55,7 @@ class Store(Protocol):
     Bytes under keys.
 
     Every method may raise `Denied`, `Throttled`, `Unavailable` and `Misconfigured`. A missing container, bucket
-    or base folder is `Misconfigured`, never `NotFound`: an archive that cannot be seen is not an empty archive.
+    or base folder is `ContainerMissing`, never `NotFound`: an archive that cannot be seen is not an empty archive.
     Methods may be called from several threads at once.
     """
 

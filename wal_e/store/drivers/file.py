@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wal_e import fsio
 from wal_e.config import AnyOption, Settings
-from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Unavailable
+from wal_e.errors import ContainerMissing, Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Unavailable
 from wal_e.store.api import PATIENCE, Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.url import ArchiveUrl
 
@@ -145,7 +145,7 @@ class FolderStore:
 
     def _need_base(self) -> None:
         if not self._base.is_dir():
-            raise Misconfigured(
+            raise ContainerMissing(
                 f'the folder "{self._base}" does not exist',
                 hint=f"Mount the file system that it is on, or create it: mkdir {self._base} (or wal-e check --create)",
             )

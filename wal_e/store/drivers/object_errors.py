@@ -9,7 +9,17 @@ the text. Of that text only these are shown: the rest may hold a signed address.
 import re
 from dataclasses import dataclass
 
-from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
+from wal_e.errors import (
+    ContainerMissing,
+    Denied,
+    Exists,
+    Misconfigured,
+    NotFound,
+    ShortRead,
+    StoreError,
+    Throttled,
+    Unavailable,
+)
 
 _STATUS = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9]+)\s*</Code>|\(code: ([A-Za-z]\w*)\)")
@@ -110,13 +120,14 @@ def answer_error(answer: Answer, what: str, service: Service) -> StoreError:
     return _by_code(answer, what, service, detail) or _by_status(answer, what, service, detail)
 
 
-def container_missing(service: Service, detail: str | None = None) -> Misconfigured:
+def container_missing(service: Service, detail: str | None = None) -> ContainerMissing:
     """Return the error for a bucket or container that is not there."""
     seen = "An archive that cannot be seen is not taken for an empty one."
-    return Misconfigured(
+    return ContainerMissing(
         f"the {service.noun} does not exist",
         detail=f"{detail} {seen}" if detail else seen,
-        hint=f"Check the archive's address, or create the {service.noun}: {service.create_hint}",
+        hint=f"Check the archive's address, or create the {service.noun}: {service.create_hint} "
+        "(or wal-e check --create)",
     )
 
 

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError, Throttled, Unavailable
+from wal_e.errors import (
+    ContainerMissing,
+    Denied,
+    Exists,
+    Misconfigured,
+    NotFound,
+    ShortRead,
+    StoreError,
+    Throttled,
+    Unavailable,
+)
 from wal_e.store.drivers.retry_after import parse_retry_after
 
 _SLOW_DOWN = frozenset({429, 498, 503})
@@ -74,9 +84,9 @@ def not_swift(what: str) -> Unavailable:
     )
 
 
-def container_missing(container: str) -> Misconfigured:
+def container_missing(container: str) -> ContainerMissing:
     """Return the error for a container that is not there."""
-    return Misconfigured(
+    return ContainerMissing(
         f'the container "{container}" does not exist',
         detail="An archive that cannot be seen is not taken for an empty one.",
         hint=f"Check the archive's address, or create the container: swift post {container} (or wal-e check --create)",
