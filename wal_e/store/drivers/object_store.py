@@ -96,7 +96,7 @@ class ObjectStore:
         except NotFound as error:
             raise container_missing(self._kind.service) from error
         except Denied:
-            self._confirm_container()  # some services refuse what they would have to make a bucket for
+            self._confirm_container(key)  # some services refuse what they would have to make a bucket for
             raise
         self._container_seen = True
         return ObjectInfo(key, body.size, datetime.now(UTC), etag)
@@ -267,7 +267,7 @@ class ObjectStore:
                 found = self._obstore.get(self._reader, check_key(key), options=options)
         except NotFound as error:
             if not _is_explained(error):
-                self._confirm_container()
+                self._confirm_container(key)
             raise NotFound(f'"{key}" is not in the {self._kind.service.noun}') from None
         self._container_seen = True
         return found
@@ -279,10 +279,15 @@ class ObjectStore:
             raise ShortRead(f'"{key}" has {size} bytes, and not those from {start}')
         return size
 
-    def _confirm_container(self) -> None:
-        """Raise where a 404 without an explanation meant the container; a listing of it says so."""
+    def _confirm_container(self, key: str) -> None:
+        """
+        Raise where a 404 without an explanation meant the container; a listing says so.
+
+        It is one of the key's folder: a policy may allow none of the whole container.
+        """
         if not self._container_seen:
-            next(self._listed("", ""), None)
+            folder, slash, _ = key.rpartition("/")
+            next(self._listed(f"{folder}{slash}", ""), None)
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
