@@ -47,31 +47,22 @@ def _folder(url: ArchiveUrl, _settings: Settings) -> str:
 
 
 def _s3(url: ArchiveUrl, _settings: Settings) -> str:
-    below = f"{url.path}/" if url.path else ""
+    """Return a policy; without a path nothing is said about prefixes, for a request without one would not fit."""
     bucket = f"arn:aws:s3:::{url.container}"
+    objects = f"{bucket}/{url.path}/*" if url.path else f"{bucket}/*"
+    below: dict[str, object] = {"Condition": {"StringLike": {"s3:prefix": [f"{url.path}/*"]}}} if url.path else {}
     return _document(
         {
             "Version": "2012-10-17",
             "Statement": [
-                {
-                    "Sid": "List",
-                    "Effect": "Allow",
-                    "Action": ["s3:ListBucket"],
-                    "Resource": [bucket],
-                    "Condition": {"StringLike": {"s3:prefix": [f"{below}*"]}},
-                },
+                {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket], **below},
                 {
                     "Sid": "ReadAndAdd",
                     "Effect": "Allow",
-                    "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-                    "Resource": [f"{bucket}/{below}*"],
+                    "Action": ["s3:GetObject", "s3:PutObject"],
+                    "Resource": [objects],
                 },
-                {
-                    "Sid": "Delete",
-                    "Effect": "Allow",
-                    "Action": ["s3:DeleteObject"],
-                    "Resource": [f"{bucket}/{below}*"],
-                },
+                {"Sid": "Delete", "Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": [objects]},
             ],
         }
     )
@@ -82,7 +73,9 @@ def _gcs(url: ArchiveUrl, _settings: Settings) -> str:
     objects = f"projects/_/buckets/{url.container}/objects/{url.path + '/' if url.path else ''}"
     condition = f'resource.type != "storage.googleapis.com/Object" || resource.name.startsWith("{objects}")'
     return (
-        "# Listing is a right on the whole bucket; the condition keeps objects to the archive's path.\n"
+        "# Listing is a right on the whole bucket; the condition keeps objects to the archive's path. It needs a\n"
+        "# bucket whose objects have no rights of their own.\n"
+        f"gcloud storage buckets update {quote(f'gs://{url.container}')} --uniform-bucket-level-access\n"
         f"gcloud iam roles create walE --project=PROJECT --title=WAL-E --permissions={permissions}\n"
         f"gcloud storage buckets add-iam-policy-binding {quote(f'gs://{url.container}')} \\\n"
         "  --member=serviceAccount:SERVICE_ACCOUNT --role=projects/PROJECT/roles/walE \\\n"
