@@ -17,7 +17,7 @@ BAD = failed("c", "it fails", "Mend it.")
 def test_a_good_store(wal_e: Shell, archive: Path) -> None:
     code, out, err = wal_e("check", "--no-postgres")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 9
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 10
     assert list(archive.iterdir()) == []
 
 

@@ -17,7 +17,7 @@ from wal_e.store.drivers.file import FolderStore
 from wal_e.store.drivers.memory import MemoryStore
 from wal_e.store.prefix import EitherSpelling
 
-EVERYTHING = ["container", "put", "clock", "create-only", "get", "range", "list", "delete", "bulk delete"]
+EVERYTHING = ["container", "put", "clock", "create-only", "get", "range", "absent", "list", "delete", "bulk delete"]
 
 
 @dataclass
@@ -37,20 +37,22 @@ class Policed:
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
         self._need("create" if create_only else "put")
-        info = self.store.put(key, body, create_only=create_only and not self.ignores_conditions)
-        return replace(info, last_modified=info.last_modified + self.ahead)
+        return self.store.put(key, body, create_only=create_only and not self.ignores_conditions)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         self._need("range" if start else "get")
+        if key.endswith("/absent"):
+            self._need("hear of absence")
         chunks = self.store.get(key, start=start, length=length)
         return (chunk[::-1] for chunk in chunks) if self.garbles else chunks
 
     def head(self, key: str) -> ObjectInfo:
-        return self.store.head(key)
+        self._need("head")
+        return self._dated(self.store.head(key))
 
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         self._need("list")
-        return iter(()) if self.lists_late else self.store.list(prefix, after=after)
+        return map(self._dated, () if self.lists_late else self.store.list(prefix, after=after))
 
     def delete(self, keys: Iterable[str]) -> None:
         doomed = list(keys)
@@ -59,6 +61,9 @@ class Policed:
 
     def close(self) -> None:
         self.store.close()
+
+    def _dated(self, info: ObjectInfo) -> ObjectInfo:
+        return replace(info, last_modified=info.last_modified + self.ahead)
 
     def _need(self, right: str) -> None:
         if right in self.forbidden:
@@ -120,6 +125,9 @@ def test_who_may_only_read_is_told_of_the_rest_and_reads_what_there_is() -> None
         (Policed(lists_late=True), "list", Verdict.WARNING, "is not listed"),
         (Policed(ahead=timedelta(minutes=2)), "clock", Verdict.WARNING, "behind the store"),
         (Policed(ahead=timedelta(minutes=-2)), "clock", Verdict.WARNING, "ahead of the store"),
+        (Policed(ahead=timedelta(minutes=20)), "clock", Verdict.FAILED, "1200 s behind the store"),
+        (Policed(forbidden=frozenset({"head"}), ahead=timedelta(minutes=2)), "clock", Verdict.WARNING, "behind"),
+        (Policed(forbidden=frozenset({"hear of absence"})), "absent", Verdict.FAILED, "does not say"),
     ],
 )
 def test_a_service_that_is_odd_is_found_out(store: Policed, name: str, verdict: Verdict, said: str) -> None:
@@ -128,6 +136,26 @@ def test_a_service_that_is_odd_is_found_out(store: Policed, name: str, verdict: 
     assert found[name].verdict is verdict
     assert said in found[name].seen
     assert found[name].hint
+
+
+def test_a_clock_that_nobody_shows_is_not_called_right() -> None:
+    verdicts = {one.name: one.verdict for one in probe(Policed(forbidden=frozenset({"head", "list"})))}
+    assert verdicts["clock"] is Verdict.SKIPPED
+
+
+def test_without_a_listing_no_name_is_known_where_some_begin_with_a_slash() -> None:
+    found = list(probe(EitherSpelling(Policed(forbidden=frozenset({"list"})), "p")))
+    assert [(one.name, one.verdict) for one in found] == [("list", Verdict.FAILED), ("put", Verdict.SKIPPED)]
+
+
+def test_an_outage_of_deletion_is_not_waited_for_again_and_again() -> None:
+    inner = MemoryStore()
+    faults = dict.fromkeys(range(11, 30), lambda: Unavailable("no answer"))
+    store = FaultyStore(inner, faults)
+    found = bad(probe(store))
+    assert list(found) == ["delete", "bulk delete"]
+    assert len(store.calls) == 13  # one, several, and once what is left
+    assert all(info.key in (found["delete"].hint or "") for info in inner.list())
 
 
 def test_other_bytes_are_a_failure() -> None:
@@ -185,16 +213,17 @@ def test_the_spelling_of_names_is_told(keys: list[str], name_of: str | None, ver
     assert [info.key for info in inner.list()] == sorted(keys)
 
 
-@pytest.mark.parametrize("call", range(1, 11))
+@pytest.mark.parametrize("call", range(1, 13))
 def test_an_outage_at_any_call_is_one_finding_and_leaves_nothing(call: int) -> None:
     """
     The store fails once, at call N; nothing escapes, and what the failure left is cleaned up.
 
-    Call 4 is refused before it can fail, call 8 only adds one more object for the deletion.
+    Call 3 looks for a time that a listing shows, too; calls 5 and 8 are refused before they can fail; call 10 only adds
+    one more object for the deletion.
     """
     inner = MemoryStore()
     store = FaultyStore(inner, {call: lambda: Unavailable("no answer", hint="Check the network.")}, after=True)
     findings = list(probe(store))
     assert len(store.calls) >= call
-    assert len(bad(findings)) == (call not in {4, 8})
+    assert len(bad(findings)) == (call not in {3, 5, 8, 10})
     assert list(inner.list()) == []

@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from wal_e.errors import Denied, Exists, Misconfigured, NotFound, StoreError
-from wal_e.finding import Finding, explained, failed, failure, ok, skipped, warning
+from wal_e.errors import Denied, Exists, Misconfigured, NotFound, StoreError, Throttled, Unavailable
+from wal_e.finding import Finding, Verdict, explained, failed, failure, ok, skipped, warning
+from wal_e.maintain.checkup.clock import NAME, judge_clock
 from wal_e.repo.layout import scratch_key
 from wal_e.store.api import Body, ObjectInfo, Store, read_object
 from wal_e.store.prefix import EitherSpelling
@@ -20,14 +21,12 @@ from wal_e.store.prefix import EitherSpelling
 _SIZE: Final = 4096
 _START: Final = 1000
 _LENGTH: Final = 100
-_DRIFT: Final = timedelta(seconds=30)
-"""A clock that is off by more gets a warning. S3 refuses signatures from 15 minutes on."""
 
 
 def probe(store: Store) -> Iterator[Finding]:
     """
-    Yields one finding for each thing that was tried: container, spelling, put, clock, create-only, get, range, list,
-    delete, bulk delete.
+    Yields one finding for each thing that was tried: container, spelling, put, clock, create-only, get, range, absent,
+    list, delete, bulk delete.
 
     Nothing is left behind where the user may delete; else the finding says what is. A missing container and an outage
     end it at once.
@@ -35,6 +34,10 @@ def probe(store: Store) -> Iterator[Finding]:
     try:
         seen = next(store.list(), None)
     except Denied as error:
+        if isinstance(store, EitherSpelling):
+            yield failure("list", error)
+            yield skipped("put", "how names begin here is known by a listing only, so nothing works without")
+            return
         denied: Denied | None = error
         seen = None
     except StoreError as error:
@@ -63,27 +66,31 @@ class _Scratch:
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     data: bytes = field(default_factory=lambda: secrets.token_bytes(_SIZE))
     kept: list[str] = field(default_factory=list)
+    given_up: bool = False
 
     def write(self) -> Iterator[Finding]:
         before = datetime.now(UTC)
         try:
-            info = self._put("put")
+            self._put("put")
         except StoreError as error:
             yield failure("put", error)
         else:
             yield ok("put", "objects can be stored")
-            yield _clock(info.last_modified, before, datetime.now(UTC))
+            yield self._clock(before, datetime.now(UTC))
         yield self._create_only()
 
     def read(self) -> Iterator[Finding]:
         name = self._name("put")
         if name in self.kept:
-            yield self._compared("get", "objects come back as they were stored", 0, _SIZE)
+            read = self._compared("get", "objects come back as they were stored", 0, _SIZE)
+            yield read
             yield self._compared("range", "parts of objects can be read", _START, _LENGTH)
         elif self.seen is not None:
-            yield self._read_other(self.seen.key)
+            yield (read := self._read_other(self.seen.key))
         else:
-            yield skipped("get", "there is no object to read")
+            yield (read := skipped("get", "there is no object to read"))
+        if read.verdict is Verdict.OK:
+            yield self._absent()
 
     def listed(self) -> Finding:
         try:
@@ -117,11 +124,12 @@ class _Scratch:
                 yield warning(name, explained(error), hint.strip())
 
     def clean(self) -> None:
-        """Deletes what is left, all at once or else one by one, as far as that is allowed."""
-        if self.kept:
-            self._delete(list(self.kept))
-        for key in list(self.kept):
-            self._delete([key])
+        """Deletes what is left, all at once or else one by one as far as is allowed; an outage ends it for good."""
+        if self.kept and not self.given_up and isinstance(self._delete(list(self.kept)), Unavailable | Throttled):
+            self.given_up = True  # each further request would be repeated as patiently
+        if not self.given_up:
+            for key in list(self.kept):
+                self._delete([key])
 
     def _create_only(self) -> Finding:
         try:
@@ -149,6 +157,30 @@ class _Scratch:
         if got != self.data[start : start + length]:
             return failed(name, "other bytes came back than were stored", "Look for a proxy that changes what passes.")
         return ok(name, fine)
+
+    def _clock(self, before: datetime, after: datetime) -> Finding:
+        """The store's own time of what was just put: what a put returns may be this machine's."""
+        name = self._name("put")
+        with suppress(StoreError):
+            return judge_clock(self.store.head(name).last_modified, before, after)
+        with suppress(StoreError):
+            for info in self.store.list(name):
+                return judge_clock(info.last_modified, before, after)
+        return skipped(NAME, "the store does not show when it stored the object")
+
+    def _absent(self) -> Finding:
+        """What wal-fetch must hear where an archive ends."""
+        try:
+            next(self.store.get(self._name("absent")), b"")
+        except NotFound:
+            return ok("absent", "the store says so where there is no object")
+        except StoreError as error:
+            return failed(
+                "absent",
+                f"the store does not say that there is no object: {explained(error)}",
+                "Grant the right to list, too: S3 and Google tell only then. No recovery finds the end of WAL without.",
+            )
+        return failed("absent", "an object came back that nobody stored", "Look for an HTTP proxy before the service.")
 
     def _read_other(self, key: str) -> Finding:
         try:
@@ -192,18 +224,3 @@ def _spelling(store: Store) -> Iterator[Finding]:
         )
     elif spellings[0].startswith("/"):
         yield ok("spelling", "names begin with a slash, as WAL-E 1.x writes them, and will go on so")
-
-
-def _clock(stored: datetime, before: datetime, after: datetime) -> Finding:
-    """The store's time of an object that was put between two times of this machine; some stores count full seconds."""
-    ahead = before - timedelta(seconds=1) - stored
-    behind = stored - after
-    off = max(ahead, behind, timedelta())
-    if off <= _DRIFT:
-        return ok("clock", "it agrees with the store's")
-    word = "ahead of" if ahead > behind else "behind"
-    return warning(
-        "clock",
-        f"this machine is {round(off.total_seconds())} s {word} the store",
-        "Set the clock by NTP (timedatectl set-ntp true). Tokens, signatures and retention go by it.",
-    )
