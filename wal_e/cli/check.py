@@ -21,6 +21,7 @@ from wal_e.maintain.checkup.store import probe
 from wal_e.pg.server import Server, ServerFacts
 from wal_e.repo.cluster import read_identity
 from wal_e.store.api import Store
+from wal_e.store.endpoint import Endpoint
 from wal_e.store.policy import least_rights
 from wal_e.store.registry import driver_for
 from wal_e.store.url import parse_url
@@ -87,15 +88,27 @@ def _way_to_store(context: Context) -> Iterator[Finding]:
         name = "credentials"
         endpoints = driver.endpoints(url, context.settings)
         if endpoints is not None:
-            for endpoint in endpoints:
-                if not (yield from _passed(look(endpoint, environment()))):
-                    return
-            yield ok(name, "the login succeeded")
+            accepted = yield from _along(endpoints)
+            if accepted is None:
+                return
+            if accepted:
+                yield ok(name, "the service accepts them")
         name = "created"
         if context.arguments.create and driver.create_container(url, context.settings):
             yield ok(name, f"{url}")
     except (StoreError, UsageError) as error:
         yield failure(name, error)
+
+
+def _along(endpoints: Generator[Endpoint, None, bool]) -> Generator[Finding, None, bool | None]:
+    """Looks at each address, and returns whether the credentials are known to be good; None after a failure."""
+    while True:
+        try:
+            endpoint = next(endpoints)
+        except StopIteration as end:
+            return bool(end.value)
+        if not (yield from _passed(look(endpoint, environment()))):
+            return None
 
 
 def _server(context: Context, store: Store | None) -> Iterator[Finding]:

@@ -3,15 +3,17 @@ Which driver speaks to which kind of address: one line per driver.
 
 A driver is a module or a package of `wal_e.store.drivers`; its module has `OPTIONS` (its rows of the option table) and
 `open_driver(url, settings, patience) -> Store`, which asks the network nothing yet; no request of the store waits for
-longer than `patience` seconds without having got or sent anything worth it. It may have two functions more, for
-`wal-e check`: `endpoints(url, settings)` yields the addresses that are spoken to (logging in between them, where that
-is apart from the store's own requests), and `create_container(url, settings)` makes a container that is missing and
-returns whether it was. Modules are imported when they are needed.
+longer than `patience` seconds without having got or sent anything worth it. For `wal-e check` there may be two
+functions more, in a module of their own (`setup`): `endpoints(url, settings)` yields the addresses that are spoken to,
+logs in where their order allows it, and returns whether the service is known to have accepted the credentials;
+`create_container(url, settings)` makes a container that is missing and returns whether it was. Modules are imported
+when they are needed.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 from wal_e.config import AnyOption, Settings
 from wal_e.errors import UsageError
@@ -23,7 +25,7 @@ from wal_e.store.url import ArchiveUrl
 @dataclass(frozen=True, slots=True)
 class Driver:
     """
-    A scheme's driver.
+    A scheme's driver; `setup` is the module with what `wal-e check` wants of it.
 
     `slash_trap` says that the original gave its objects here names that begin with a slash.
     """
@@ -31,6 +33,7 @@ class Driver:
     scheme: str
     module: str
     label: str
+    setup: str = ""
     slash_trap: bool = False
 
     def options(self) -> tuple[AnyOption, ...]:
@@ -43,15 +46,15 @@ class Driver:
         store: Store = importlib.import_module(self.module).open_driver(url, settings, patience)
         return store
 
-    def endpoints(self, url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint] | None:
+    def endpoints(self, url: ArchiveUrl, settings: Settings) -> Generator[Endpoint, None, bool] | None:
         """Return the addresses that are spoken to, one after the other; None where the driver does not tell."""
-        tell = getattr(importlib.import_module(self.module), "endpoints", None)
-        told: Iterator[Endpoint] | None = None if tell is None else tell(url, settings)
+        tell = self._of_setup("endpoints")
+        told: Generator[Endpoint, None, bool] | None = None if tell is None else tell(url, settings)
         return told
 
     def create_container(self, url: ArchiveUrl, settings: Settings) -> bool:
         """Make the container where it is missing and return whether it was; raises `UsageError` without a way."""
-        create = getattr(importlib.import_module(self.module), "create_container", None)
+        create = self._of_setup("create_container")
         if create is None:
             raise UsageError(
                 f'"{url}" cannot be created from here',
@@ -60,14 +63,18 @@ class Driver:
         made: bool = create(url, settings)
         return made
 
+    def _of_setup(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.setup), name, None) if self.setup else None
 
+
+_HERE = "wal_e.store.drivers"
 DRIVERS = (
-    Driver("s3", "wal_e.store.drivers.s3", "S3"),
-    Driver("wabs", "wal_e.store.drivers.azure", "Windows Azure Blob Storage"),
-    Driver("swift", "wal_e.store.drivers.swift.driver", "OpenStack Swift", slash_trap=True),
-    Driver("gs", "wal_e.store.drivers.gs.driver", "Google Cloud Storage", slash_trap=True),
-    Driver("file", "wal_e.store.drivers.file", "File"),
-    Driver("memory", "wal_e.store.drivers.memory", "Memory"),
+    Driver("s3", f"{_HERE}.s3", "S3", f"{_HERE}.s3_setup"),
+    Driver("wabs", f"{_HERE}.azure", "Windows Azure Blob Storage", f"{_HERE}.azure_setup"),
+    Driver("swift", f"{_HERE}.swift.driver", "OpenStack Swift", f"{_HERE}.swift.setup", slash_trap=True),
+    Driver("gs", f"{_HERE}.gs.driver", "Google Cloud Storage", f"{_HERE}.gs.setup", slash_trap=True),
+    Driver("file", f"{_HERE}.file", "File", f"{_HERE}.file"),
+    Driver("memory", f"{_HERE}.memory", "Memory"),
 )
 
 

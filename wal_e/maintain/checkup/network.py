@@ -1,16 +1,20 @@
-"""An address before the first request: proxy, name, connection, certificate."""
+"""An address before the first request: proxy, name, connection, certificate, and the clock behind it."""
 
+import http.client
 import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from wal_e.finding import Finding, failed, ok, warning
+from wal_e.finding import Finding, Verdict, failed, ok, warning
+from wal_e.maintain.checkup.clock import judge_clock
 from wal_e.store.endpoint import Endpoint
 
 _PATIENCE: Final = 10.0
@@ -54,7 +58,11 @@ def look(endpoint: Endpoint, variables: Mapping[str, str]) -> Iterator[Finding]:
         return
     if not _is_number(place.host):
         yield ok("name", f"{place.host} resolves")
-    yield from _connection(endpoint, place, what, secure=proxy is None and place.scheme == "https")
+    secure = proxy is None and place.scheme == "https"
+    good = yield from _connection(endpoint, place, what, secure=secure)
+    off = _clock(endpoint, place) if good and proxy is None else None
+    if off is not None:
+        yield off
 
 
 def proxy_for(scheme: str, place: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
@@ -80,17 +88,20 @@ def _covers(entry: str, place: str) -> bool:
     return bool(name) and any(one == name or one.endswith(f".{name}") for one in (host.lower(), place.lower()))
 
 
-def _connection(endpoint: Endpoint, place: _Place, what: str, *, secure: bool) -> Iterator[Finding]:
+def _connection(endpoint: Endpoint, place: _Place, what: str, *, secure: bool) -> Generator[Finding, None, bool]:
+    """Yields what a connection shows, and returns whether requests may go that way."""
     try:
         connection = socket.create_connection((place.host, place.port), timeout=_PATIENCE)
     except OSError as error:
         hint = "Check the port, that the service runs, and that no firewall is in between."
         yield failed("connection", f"{what} at {place} cannot be reached: {_said(error)}", hint)
-        return
+        return False
     with connection:
         yield ok("connection", f"{what} at {place} accepts connections")
-        if secure:
-            yield _certificate(endpoint, place, connection)
+        if not secure:
+            return True
+        yield (seen := _certificate(endpoint, place, connection))
+    return seen.verdict is not Verdict.FAILED
 
 
 def _certificate(endpoint: Endpoint, place: _Place, connection: socket.socket) -> Finding:
@@ -100,25 +111,56 @@ def _certificate(endpoint: Endpoint, place: _Place, connection: socket.socket) -
             f"that of {endpoint.what} is not verified, so anybody could take its place",
             "Name the authority's certificate instead of believing any.",
         )
+    trusted = endpoint.besides or endpoint.verify
+    now = "those of this system" if trusted is True else trusted
     try:
-        context = ssl.create_default_context()
-        if isinstance(endpoint.verify, str):
-            context = ssl.create_default_context(cafile=endpoint.verify)
-        with context.wrap_socket(connection, server_hostname=place.host) as secured:
+        with _context(endpoint).wrap_socket(connection, server_hostname=place.host) as secured:
             ends = str((secured.getpeercert() or {})["notAfter"])
     except ssl.SSLCertVerificationError as error:
-        hint = f"If it is the right server, give the file with its authority's certificate (now: {endpoint.verify})."
+        hint = f"If it is the right server, give the file with its authority's certificate (now: {now})."
         return failed("certificate", f"that of {place} is not trusted: {error.verify_message}", hint)
     except OSError as error:  # ssl.SSLError is one; so is a file of authorities that is not there
         return failed(
             "certificate",
             f"no secure connection to {place}: {_said(error)}",
-            f"Check that it speaks TLS, and the file of authorities {endpoint.verify}.",
+            f"Check that it speaks TLS, and the authorities that are trusted (now: {now}).",
         )
     days = (ssl.cert_time_to_seconds(ends) - time.time()) / _DAY
     if days < _SOON:
         return warning("certificate", f"that of {place} ends on {ends}", "Have it renewed.")
     return ok("certificate", f"that of {place} is trusted")
+
+
+def _context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Whom the endpoint's driver trusts; raises `OSError` where a file of authorities cannot be read."""
+    if endpoint.verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as the user has set it
+        return context
+    context = ssl.create_default_context(cafile=endpoint.verify if isinstance(endpoint.verify, str) else None)
+    if endpoint.besides:
+        context.load_verify_locations(endpoint.besides)
+    return context
+
+
+def _clock(endpoint: Endpoint, place: _Place) -> Finding | None:
+    """
+    This machine's clock by the service's, as any of its answers tells it (RFC 9110, Date); None where all is well.
+
+    A service that tells no time is no finding: if it refuses requests for their time, it will say so.
+    """
+    connection = http.client.HTTPConnection(place.host, place.port, timeout=_PATIENCE)
+    if place.scheme == "https":
+        connection = http.client.HTTPSConnection(place.host, place.port, timeout=_PATIENCE, context=_context(endpoint))
+    before = datetime.now(UTC)
+    try:
+        with closing(connection):
+            connection.request("HEAD", "/")
+            told = parsedate_to_datetime(connection.getresponse().getheader("Date", "")).astimezone(UTC)
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finding = judge_clock(told, before, datetime.now(UTC))
+    return None if finding.verdict is Verdict.OK else finding
 
 
 def _place(url: str) -> _Place:

@@ -155,7 +155,8 @@ def _endpoint(account: str, settings: Settings, said: dict[str, str]) -> str:
     return f"{said.get('defaultendpointsprotocol', 'https')}://{account}.blob.{suffix}"
 
 
-def _service(container: str) -> Service:
+def service_of(container: str) -> Service:
+    """Return how errors about a container are worded."""
     return Service(
         label="Azure",
         noun=f'container "{container}"',
@@ -168,7 +169,7 @@ def _service(container: str) -> Service:
 
 def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> ObjectStore:
     """Return the container of an address; raises `Misconfigured` where settings are missing or cannot be used."""
-    service = _service(url.container)
+    service = service_of(url.container)
     config = azure_config(settings)
     kind = Kind(service, Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE), batch=BATCH)
     plain = config.get("endpoint", "").startswith("http://")

@@ -277,20 +277,21 @@ def read_certificates(path: str, variable: str) -> str:
         ) from error
 
 
-def _service(bucket: str) -> Service:
+def service_of(bucket: str) -> Service:
+    """Return how errors about a bucket are worded."""
     return Service(
         label="S3",
         noun=f'bucket "{bucket}"',
         create_hint=f"aws s3 mb s3://{bucket}",
-        denied_hint="Check the access key, its secret, and the policy; S3 also refuses to say that an object is absent "
-        "to who may not list the bucket.",
+        denied_hint="Check the access key, its secret, the policy, and that the bucket is yours; S3 also refuses to "
+        "say that an object is absent to who may not list the bucket.",
         tls_hint="Set AWS_CA_BUNDLE to the file with the authority's certificate, and check the endpoint's scheme.",
     )
 
 
 def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> ObjectStore:
     """Return the bucket of an address; raises `Misconfigured` where settings are missing or contradict each other."""
-    service = _service(url.container)
+    service = service_of(url.container)
     config = s3_config(url.container, settings)
     atomic = settings[ENDPOINT] is None
     storage_class = settings[STORAGE_CLASS]

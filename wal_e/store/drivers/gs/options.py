@@ -46,6 +46,22 @@ STORAGE_CLASS: Final[Option[str | None]] = Option(
 KMS_KEY: Final = Option(
     "gs-kms-key", ("WALE_GS_KMS_KEY",), "key that the service encrypts with", "", parse_text, group=GROUP
 )
+PROJECT: Final = Option(
+    "gs-project",
+    ("GOOGLE_CLOUD_PROJECT",),
+    "project in which `check --create` makes the bucket; that of the credentials where none is set",
+    "",
+    parse_text,
+    group=GROUP,
+)
+LOCATION: Final = Option(
+    "gs-location",
+    ("WALE_GS_LOCATION",),
+    "location of the bucket that `check --create` makes; Google's default (US) where none is set",
+    "",
+    parse_text,
+    group=GROUP,
+)
 CACERT: Final = Option(
     "gs-cacert",
     ("WALE_GS_CACERT", "REQUESTS_CA_BUNDLE"),
@@ -69,6 +85,8 @@ OPTIONS: Final[tuple[AnyOption, ...]] = (
     EMULATOR,
     STORAGE_CLASS,
     KMS_KEY,
+    PROJECT,
+    LOCATION,
     CACERT,
     ACCESS_KEY_ID,
 )

@@ -180,6 +180,14 @@ class Wire:
         self.give_back(session)
         raise failure
 
+    def log_in(self) -> None:
+        """Fetch a token; raises `Denied` where that is refused, `Unavailable` where nobody answers."""
+        session = self._session()
+        try:
+            self._authorize("could not log in", session, {}, renew=False)
+        finally:
+            self.give_back(session)
+
     def give_back(self, session: Any) -> None:
         """Keep a session for the next request."""
         self._idle.append(session)
@@ -258,6 +266,37 @@ class Wire:
 
 def open_wire(bucket: str, settings: Settings, patience: float) -> Wire:
     """Return the way to a bucket's service; raises `Misconfigured` where google-auth is missing."""
+    _import_auth()
+    return Wire(address(settings), service_of(bucket), lambda: credentials(settings), settings[CACERT], patience)
+
+
+def address(settings: Settings) -> str:
+    """Return the address of the service."""
+    return settings[EMULATOR] or settings[ENDPOINT] or GOOGLE
+
+
+def credentials(settings: Settings) -> Any:
+    """
+    Return the credentials of google-auth, whose token may still have to be fetched.
+
+    Raises `Misconfigured` without any.
+    """
+    auth = _import_auth()
+    if settings[EMULATOR]:
+        return auth.credentials.AnonymousCredentials()
+    try:
+        if settings[CREDENTIALS]:
+            with warnings.catch_warnings():
+                # It warns of files from strangers; this one is named by whoever runs us.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return auth.load_credentials_from_file(settings[CREDENTIALS], scopes=[SCOPE])[0]
+        return auth.default(scopes=[SCOPE])[0]
+    except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
+        hint = "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials that can be read."
+        raise Misconfigured("no credentials for Google", detail=_said(error), hint=hint) from error
+
+
+def _import_auth() -> Any:
     try:
         import google.auth  # noqa: PLC0415 - only Google needs it
         import google.auth.credentials  # noqa: PLC0415 - the same
@@ -268,26 +307,7 @@ def open_wire(bucket: str, settings: Settings, patience: float) -> Wire:
             detail=f"Python says: {error}.",
             hint="Install it into the environment of WAL-E: pip install 'google-auth>=2.30'",
         ) from error
-    emulator = settings[EMULATOR]
-
-    auth: Any = google.auth  # not all of it is typed
-
-    def log_in() -> Any:
-        if emulator:
-            return auth.credentials.AnonymousCredentials()
-        try:
-            if settings[CREDENTIALS]:
-                with warnings.catch_warnings():
-                    # It warns of files from strangers; this one is named by whoever runs us.
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    return auth.load_credentials_from_file(settings[CREDENTIALS], scopes=[SCOPE])[0]
-            return auth.default(scopes=[SCOPE])[0]
-        except (google.auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
-            hint = "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials that can be read."
-            raise Misconfigured("no credentials for Google", detail=_said(error), hint=hint) from error
-
-    address = emulator or settings[ENDPOINT] or GOOGLE
-    return Wire(address, service_of(bucket), log_in, settings[CACERT], patience)
+    return google.auth
 
 
 def service_of(bucket: str) -> Service:

@@ -22,12 +22,11 @@ from wal_e.store.drivers.swift.delete import Deleter
 from wal_e.store.drivers.swift.errors import container_missing, not_swift
 from wal_e.store.drivers.swift.login import open_login
 from wal_e.store.drivers.swift.options import OPTIONS, SwiftOptions
-from wal_e.store.drivers.swift.setup import create_container, endpoints
 from wal_e.store.drivers.swift.wire import Stream, Wire
 from wal_e.store.url import ArchiveUrl
 from wal_e.units import GIB
 
-__all__ = ["OPTIONS", "SwiftStore", "create_container", "endpoints", "open_driver"]
+__all__ = ["OPTIONS", "SwiftStore", "open_driver"]
 
 CHUNK = 1 << 20
 MAX_OBJECT = 5 * GIB

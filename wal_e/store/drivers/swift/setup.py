@@ -1,7 +1,7 @@
 """Before there is an archive in Swift: which addresses are spoken to, and making the container."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from urllib.parse import urlsplit
 
 from wal_e.config import Settings, environment
@@ -16,7 +16,7 @@ from wal_e.store.url import ArchiveUrl
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def endpoints(_url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint]:
+def endpoints(_url: ArchiveUrl, settings: Settings) -> Generator[Endpoint, None, bool]:
     """
     Yield the identity service's address, then log in, and yield the object store's.
 
@@ -31,6 +31,7 @@ def endpoints(_url: ArchiveUrl, settings: Settings) -> Iterator[Endpoint]:
     storage_url = login.access().storage_url
     if urlsplit(storage_url).netloc != urlsplit(asked).netloc:
         yield Endpoint("the object store", storage_url, verify)
+    return True
 
 
 def create_container(url: ArchiveUrl, settings: Settings) -> bool:
