@@ -4,6 +4,9 @@ An emulator of Google Cloud Storage's JSON API, as far as WAL-E speaks it: `pyth
 There is no emulator by Google that can be installed from a package index, and the others ignore paging or
 `ifGenerationMatch`. This one keeps names as flat texts, so that a name may begin with a slash, answers in pages, checks
 MD5 sums, and creates atomically. It keeps bytes in files, and what it knows about them in memory.
+
+Who sends no token may do everything. `/token/PERMISSIONS` gives tokens to anybody who asks as a service account does;
+with one, only these permissions count, with commas between them.
 """
 
 import base64
@@ -120,10 +123,14 @@ class Handler(BaseHTTPRequestHandler):
         if found is None:
             return
         bucket, name, query = found
+        if not self._may("storage.objects.get" if name else "storage.objects.list"):
+            return
         if not name:
             self._document(200, self.shop.page(bucket, query))
             return
         stored = self.shop.buckets[bucket].objects.get(name)
+        if stored is None and not self._may("storage.objects.list"):  # who may not list does not hear what is absent
+            return
         if stored is None:
             self._error(404, f"No such object: {bucket}/{name}", "notFound", plain=query.get("alt") == "media")
         elif query.get("alt") == "media":
@@ -132,14 +139,17 @@ class Handler(BaseHTTPRequestHandler):
             self._document(200, stored.about(name))
 
     def do_POST(self) -> None:
-        """Keep an object, or make a bucket."""
+        """Keep an object, make a bucket, or give a token."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if urlsplit(self.path).path == "/storage/v1/b":
-            self.shop.buckets.setdefault(json.loads(body)["name"], Bucket())
-            self._document(200, {"kind": "storage#bucket"})
+        parts = urlsplit(self.path)
+        if parts.path.startswith("/token/"):
+            self._document(200, {"access_token": parts.path.removeprefix("/token/"), "expires_in": 3600})
+            return
+        if parts.path == "/storage/v1/b":
+            self._make_bucket(parse_qs(parts.query).get("project", []), json.loads(body)["name"])
             return
         found = self._place()
-        if found is None:
+        if found is None or not self._may("storage.objects.create"):
             return
         about, data = _parts(body, self.headers["Content-Type"])
         create_only = found[2].get("ifGenerationMatch") == "0"
@@ -152,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         """Delete an object."""
         found = self._place()
-        if found is None:
+        if found is None or not self._may("storage.objects.delete"):
             return
         bucket, name, _ = found
         if self.shop.remove(bucket, name):
@@ -163,6 +173,28 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+    def _make_bucket(self, projects: list[str], name: str) -> None:
+        if not projects:
+            self._error(400, "Required parameter: project", "required")
+        elif self._may("storage.buckets.create"):
+            with self.shop.lock:
+                taken = name in self.shop.buckets
+                self.shop.buckets.setdefault(name, Bucket())
+            if taken:
+                said = "Your previous request to create the named bucket succeeded and you already own it."
+                self._error(409, said, "conflict")
+            else:
+                self._document(200, {"kind": "storage#bucket", "name": name})
+
+    def _may(self, permission: str) -> bool:
+        """Return whether the token allows it; answers where it does not."""
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        allowed = not kind or permission in unquote(token).split(",")
+        if not allowed:
+            what = f"Permission '{permission}' denied on resource (or it may not exist)."
+            self._error(403, f"lab does not have {permission} access to the resource. {what}", "forbidden")
+        return allowed
 
     def _place(self) -> tuple[str, str, dict[str, str]] | None:
         """Return bucket, object and query; answers and returns None where there is no such bucket."""
@@ -234,7 +266,7 @@ class GoogleNode(BucketServer):
 def create_bucket(info: BucketInfo, name: str) -> str:
     """Make a bucket, and return its name."""
     headers = {"Content-Type": "application/json"}
-    request("POST", f"{info.url}/storage/v1/b", headers, json.dumps({"name": name}).encode()).close()
+    request("POST", f"{info.url}/storage/v1/b?project=lab", headers, json.dumps({"name": name}).encode()).close()
     return name
 
 

@@ -2,11 +2,12 @@
 A real SeaweedFS on loopback, which speaks S3 the way Amazon does: signatures, conditions, checksums, paging.
 
 One process is master, volume, filer and S3 gateway. Two keys: one that may do everything but make buckets, and one that
-may only read.
+may only read. A node may have more, each with a policy in Amazon's language, which it enforces.
 """
 
 import json
 import urllib.error
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.bucket import BucketInfo, BucketServer
@@ -24,8 +25,9 @@ class SeaweedNode(BucketServer):
 
     name = "SeaweedFS"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, policies: Mapping[str, object] | None = None) -> None:
         super().__init__(directory)
+        self.policies = dict(policies or {})
         names = [*(f"{role}.port" for role in INNER), *(f"{role}.port.grpc" for role in (*INNER, "s3"))]
         self.ports = dict(zip(names, free_ports(len(names)), strict=True)) | {"s3.port": self.port}
 
@@ -50,7 +52,7 @@ class SeaweedNode(BucketServer):
         where = self.directory
         # A bucket begins with seven volumes by default, which takes a while.
         (where / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
-        (where / "s3.json").write_text(json.dumps({"identities": _identities()}))
+        (where / "s3.json").write_text(json.dumps(_access(self.policies)))
         ports = [f"-{name}={port}" for name, port in self.ports.items()]
         return [
             weed_program(),
@@ -86,6 +88,25 @@ def reader(info: BucketInfo) -> dict[str, str]:
     """Return the variables of the key that may only read."""
     keys = {"AWS_ACCESS_KEY_ID": READER_KEY, "AWS_SECRET_ACCESS_KEY": READER_SECRET}
     return info.environment() | keys
+
+
+def holder(info: BucketInfo, policy: str) -> dict[str, str]:
+    """Return the variables of the key that may do what a policy of the node says."""
+    return info.environment() | {"AWS_ACCESS_KEY_ID": policy, "AWS_SECRET_ACCESS_KEY": f"{policy}-secret"}
+
+
+def _access(policies: Mapping[str, object]) -> dict[str, object]:
+    holders = [
+        {
+            "name": name,
+            "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}],
+            "actions": [],
+            "policyNames": [name],
+        }
+        for name in policies
+    ]
+    documents = [{"name": name, "content": json.dumps(document)} for name, document in policies.items()]
+    return {"identities": [*_identities(), *holders], "policies": documents}
 
 
 def _identities() -> list[dict[str, object]]:
