@@ -108,6 +108,7 @@ def test_a_killed_agent_is_replaced(home: Home) -> None:
     assert home.agent()["pid"] != agent.pid
 
 
+@pytest.mark.slow
 def test_an_agent_that_hangs_delays_and_does_no_harm(home: Home) -> None:
     expected = home.run(*FETCH)
     agent = home.process()

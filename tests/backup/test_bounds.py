@@ -79,6 +79,7 @@ def backlogs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.mark.slow
 def test_one_changed_page_does_not_hold_back_the_records_of_all_files_behind_it(
     settled: Path, crowd: Crowd, backlogs: list[int]
 ) -> None:
@@ -128,6 +129,7 @@ def test_the_walk_keeps_a_file_in_130_bytes() -> None:
     assert more[0] < 100 * count
 
 
+@pytest.mark.slow
 def test_a_backup_takes_250_bytes_for_each_further_file(settled: Path, crowd: Crowd) -> None:
     """The walk's columns, and two compressed lists of files; nothing else that there is one of for each file."""
     peaks = []

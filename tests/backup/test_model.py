@@ -266,6 +266,7 @@ def model(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[C
     return Cluster
 
 
+@pytest.mark.slow
 def test_every_backup_restores_to_what_it_saw(model: type[Cluster]) -> None:
     chosen = settings(max_examples=30, stateful_step_count=25, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(model, settings=chosen)

@@ -215,6 +215,7 @@ def clocked(own_tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     story=[("set", 3600), ("write", BIG), ("set", -3600), ("back up", None), ("write", BIG), ("back up", None)],
     wanderings=random.Random(1),
 )
+@pytest.mark.slow
 def test_h30_no_clock_and_no_file_system_makes_a_backup_miss_a_write(
     clocked: Path,
     grain: int,
