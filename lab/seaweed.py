@@ -17,6 +17,7 @@ from lab.swift import request
 
 KEY, SECRET = "lab", "labsecret"
 READER_KEY, READER_SECRET = "reader", "readersecret"
+DOMAIN = "s3.lab.example"  # for the style that names the bucket in the host; it does not resolve, a proxy stands there
 INNER = ("master", "volume", "filer")  # and the S3 gateway, on the port that clients see
 
 
@@ -63,6 +64,7 @@ class SeaweedNode(BucketServer):
             f"-dir={where}/data",
             "-filer",
             "-s3",
+            f"-s3.domainName={DOMAIN}",
             *ports,
             "-master.volumeSizeLimitMB=256",
             "-master.electionTimeout=500ms",

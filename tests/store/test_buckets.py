@@ -4,6 +4,7 @@ import io
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from lab import seaweed
 from lab.chaosproxy import ChaosProxy, Fault
+from lab.faultproxy import FaultProxy
 from tests.plugins.buckets import Buckets
 from wal_e.config import load
 from wal_e.errors import (
@@ -336,3 +338,26 @@ def test_no_key_of_a_prefix_is_before_its_floor(prefix: str, more: str) -> None:
 
 def patient(store: Store) -> Store:
     return Retrying(store, RetryPolicy(deadline=30), clock=Clock(wait=lambda _: None))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["", "+subdomain", "+virtualhost"])
+def test_the_bucket_stands_in_the_host_where_that_is_asked_for(
+    style: str, s3_buckets: Buckets, container_name: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through an HTTP proxy, which alone knows where the host is: the signature covers what is asked of it."""
+    bucket = s3_buckets.create(container_name())
+    host = f"{bucket}.{seaweed.DOMAIN}" if style else seaweed.DOMAIN
+    variables = s3_buckets.info.environment() | {"WALE_S3_ENDPOINT": f"http{style}://{seaweed.DOMAIN}"}
+    if style == "+virtualhost":  # the bucket's name is the host
+        bucket = host
+    with FaultProxy(urlsplit(s3_buckets.info.url).port or 80) as proxy:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        store = open_bucket("s3", bucket, variables)
+        store.put("db/k", Body.of(b"bytes"), create_only=True)
+        assert read_object(store, "db/k", start=1) == b"ytes"
+        assert [info.key for info in store.list("db/")] == ["db/k"]
+        store.delete(["db/k"])
+        assert all(f" http://{host}/" in request for request in proxy.requests), proxy.requests
