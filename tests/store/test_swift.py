@@ -22,6 +22,7 @@ from lab.swift_conf import SwiftOptions as NodeOptions
 from tests.store.settings import options_of, settings_of
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, Throttled, Unavailable
 from wal_e.store.api import Body, Store, read_object
+from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.swift.driver import MAX_OBJECT, SwiftStore
 from wal_e.store.drivers.swift.options import SwiftOptions
 from wal_e.store.retry import Clock
@@ -293,7 +294,7 @@ def test_the_body_is_opened_again_when_the_token_ends_in_the_middle_h44(
     store._wire._login._access = replace(good, token="AUTH_tk_gone")  # type: ignore[attr-defined]
     store._wire._login._account.session.auth.auth_ref.auth_token = "AUTH_tk_gone"  # type: ignore[attr-defined]
     assert store.put("k", Body(len(BIG), open_again)).size == len(BIG)
-    assert len(opened) == 3  # for the MD5, for the try that was refused, for the one that was not
+    assert len(opened) == 3  # for the checksums, for the try that was refused, for the one that was not
     assert read_object(store, "k") == BIG
     store.close()
 
@@ -381,7 +382,7 @@ def test_a_download_that_breaks_is_short_and_goes_on_where_it_broke_h15(
     proxy.set(once)
     stack = build_stack(f"swift://{container}/db", settings, StackOptions(clock=NO_WAIT))
     assert read_object(stack.store, "k") == BIG
-    assert stack.meter.usage.get.calls == 3  # what broke, that part again for its MD5, and the rest
+    assert stack.meter.usage.get.calls == 2
     stack.store.close()
     bare.close()
 
@@ -681,6 +682,22 @@ def test_another_etag_in_the_answer_to_a_put_is_a_short_read(scripted: tuple[typ
     handler.script = lambda _verb, _path: (201, GOOD | {"Etag": "0" * 32}, b"")
     with pytest.raises(ShortRead, match="other bytes"):
         store.put("k", Body.of(b"hello"))
+
+
+@pytest.mark.parametrize("stored", [Checksum().of([b"hello"]), Checksum().of([b"other"])])
+def test_our_own_checksum_is_looked_at_in_place_of_the_md5(
+    scripted: tuple[type[Scripted], SwiftStore], stored: Checksum
+) -> None:
+    """The MD5 here is wrong, and nobody takes it: it is another read of the bytes, at thirty times the cost."""
+    handler, store = scripted
+    headers = GOOD | {"Etag": "0" * 32, "X-Object-Meta-Xxh3": stored.etag.removeprefix(XXH3)}
+    handler.script = lambda _verb, _path: (200, headers, b"hello")
+    assert store.head("k").etag == stored.etag
+    if stored.etag == Checksum().of([b"hello"]).etag:
+        assert read_object(store, "k") == b"hello"
+    else:
+        with pytest.raises(ShortRead, match="its checksum is"):
+            read_object(store, "k")
 
 
 def test_the_etag_of_an_object_of_segments_is_not_an_md5(scripted: tuple[type[Scripted], SwiftStore]) -> None:

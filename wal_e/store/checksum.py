@@ -1,8 +1,8 @@
 """
 Checksums of whole objects, in the words of `ObjectInfo.etag`: an MD5 in hex, or `xxh3:` and an XXH3-128 in hex.
 
-Swift and Google name an object's MD5 by themselves. Where a driver has to store a checksum along, it is an XXH3, which
-costs a thirtieth of an MD5 and finds damage as well; neither is there against forgers.
+Swift and Google name an object's MD5 by themselves. What a driver stores along as metadata is an XXH3, which costs a
+thirtieth of an MD5 and finds damage as well; neither is there against forgers.
 """
 
 import hashlib
