@@ -29,7 +29,8 @@ from wal_e.errors import (
 from wal_e.store.api import Body, Store, read_object
 from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.object_errors import Service, store_error
-from wal_e.store.drivers.object_store import CHECKSUM, ObjectStore, prefix_floor
+from wal_e.store.drivers.object_listing import prefix_floor
+from wal_e.store.drivers.object_store import CHECKSUM, ObjectStore
 from wal_e.store.registry import driver_for
 from wal_e.store.retry import Clock, Retrying, RetryPolicy
 from wal_e.store.stack import open_store

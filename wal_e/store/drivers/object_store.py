@@ -9,7 +9,7 @@ The checksum of an object goes along as metadata and is checked when the whole o
 in some services only, and there not always (S3 with a KMS key, composed objects).
 
 obstore does not show answers as they came, and takes any document for a listing of S3, an empty one. So the end of a
-listing is asked for again there: see `_confirm_end` and `_confirm_empty`.
+listing is asked for again there: see `object_listing`.
 """
 
 import re
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
@@ -31,6 +32,7 @@ from wal_e.store.drivers.object_errors import (
     not_the_service,
     store_error,
 )
+from wal_e.store.drivers.object_listing import Listing
 from wal_e.store.drivers.pace import timeouts, upload_seconds
 from wal_e.units import GIB, MIB
 
@@ -139,7 +141,8 @@ class ObjectStore:
         """
         found = self._listed(prefix, "" if self._kind.unordered else after)
         if self._kind.unordered:
-            yield from sorted((info for info in found if info.key > after), key=lambda info: info.key)
+            each = {info.key: info for info in found if info.key > after}
+            yield from (each[key] for key in sorted(each))
             return
         last = ""
         for info in found:
@@ -167,36 +170,24 @@ class ObjectStore:
         self._clients.clear()
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """Yield the objects in the order that the service gives."""
+        """Yield the objects in the order that the service gives, some twice where that is not the order of keys."""
         what = f'could not list "{prefix}"'
-        folder, _, rest = prefix.rpartition("/")
-        begin = max(after, prefix_floor(folder, rest))
-        last = ""
+        listing = Listing(
+            prefix,
+            after,
+            partial(self._entries, what),
+            partial(self._confirm_empty, what),
+            unordered=self._kind.unordered,
+            vague=self._kind.vague_listings,
+        )
+        yield from listing
+
+    def _entries(self, what: str, folder: str, begin: str) -> Iterator[Any]:
         with self._errors(what):
-            for page in self._pages(folder, begin):
-                for meta in page:
-                    last = meta["path"]
-                    if last > after and last.startswith(prefix):
-                        yield ObjectInfo(last, meta["size"], meta["last_modified"])
-                    elif last > prefix and not last.startswith(prefix) and not self._kind.unordered:
-                        return
-            if self._kind.vague_listings and last:
-                self._confirm_end(what, folder, last)
-            elif self._kind.vague_listings:
-                self._confirm_empty(what, folder, begin)
+            for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+                self._container_seen = True
+                yield from page
         self._container_seen = True
-
-    def _pages(self, folder: str, begin: str) -> Iterator[Any]:
-        for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
-            self._container_seen = True
-            yield page
-
-    def _confirm_end(self, what: str, folder: str, last: str) -> None:
-        """Raise where a listing did not end with its last key: a page may have been somebody else's (H20, H45)."""
-        page = next(self._pages(folder, prefix_floor(*_parted(last))), ())
-        keys = [meta["path"] for meta in page]
-        if last not in keys[-1:]:
-            raise not_the_service(f"{what}, whose end is not where it was a moment ago", self._kind.service)
 
     def _confirm_empty(self, what: str, folder: str, begin: str) -> None:
         """
@@ -211,7 +202,7 @@ class ObjectStore:
             pass  # S3 says either of what is absent, as the policy is
         else:
             raise not_the_service(what, self._kind.service)
-        if any(self._pages(folder, begin)):
+        if any(self._entries(what, folder, begin)):
             raise not_the_service(what, self._kind.service)
 
     def _delete(self, keys: Sequence[str]) -> None:
@@ -336,20 +327,6 @@ def import_obstore(label: str) -> Any:
             hint="Install it into the environment of WAL-E: pip install 'obstore>=0.12'",
         ) from error
     return obstore
-
-
-def prefix_floor(folder: str, rest: str) -> str:
-    """Return a text before all keys of the folder that start with `rest`, and near them; "" for all of the folder."""
-    if not rest:
-        return ""
-    before = chr(ord(rest[-1]) - 1).replace("/", ".")  # a slash at the beginning would be lost
-    name = f"{rest[:-1]}{before}~"
-    return f"{folder}/{name}" if folder else name
-
-
-def _parted(key: str) -> tuple[str, str]:
-    folder, _, name = key.rpartition("/")
-    return folder, name
 
 
 def _etag(found: Any) -> str | None:
