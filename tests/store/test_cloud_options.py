@@ -9,10 +9,11 @@ import pytest
 
 from wal_e.config import Settings, load
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.drivers import azure, s3
+from wal_e.store.drivers import azure
 from wal_e.store.drivers.azure import azure_config
 from wal_e.store.drivers.endpoint import parse_address
 from wal_e.store.drivers.gs import driver as gs
+from wal_e.store.drivers.s3 import driver as s3
 from wal_e.store.registry import DRIVERS, driver_for
 from wal_e.store.url import ArchiveUrl, parse_url
 

@@ -6,8 +6,15 @@ import pytest
 
 from wal_e.config import Settings, load
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.drivers import s3
-from wal_e.store.drivers.s3 import OPTIONS, STORAGE_CLASSES, Endpoint, client_options, parse_endpoint, s3_config
+from wal_e.store.drivers.s3 import driver as s3
+from wal_e.store.drivers.s3.driver import (
+    OPTIONS,
+    STORAGE_CLASSES,
+    Endpoint,
+    client_options,
+    parse_endpoint,
+    s3_config,
+)
 from wal_e.store.url import ArchiveUrl
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}

@@ -69,7 +69,7 @@ class Driver:
 
 _HERE = "wal_e.store.drivers"
 DRIVERS = (
-    Driver("s3", f"{_HERE}.s3", "S3", f"{_HERE}.s3_setup"),
+    Driver("s3", f"{_HERE}.s3.driver", "S3", f"{_HERE}.s3.setup"),
     Driver("wabs", f"{_HERE}.azure", "Windows Azure Blob Storage", f"{_HERE}.azure_setup"),
     Driver("swift", f"{_HERE}.swift.driver", "OpenStack Swift", f"{_HERE}.swift.setup", slash_trap=True),
     Driver("gs", f"{_HERE}.gs.driver", "Google Cloud Storage", f"{_HERE}.gs.setup", slash_trap=True),

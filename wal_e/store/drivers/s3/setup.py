@@ -17,7 +17,7 @@ from wal_e.store.drivers.bare_request import BareRequest, send
 from wal_e.store.drivers.object_errors import store_error
 from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
 from wal_e.store.drivers.object_store import import_obstore
-from wal_e.store.drivers.s3 import (
+from wal_e.store.drivers.s3.driver import (
     ACCESS_KEY_ID,
     CA_BUNDLE,
     CONTAINER_PATH,
@@ -32,7 +32,7 @@ from wal_e.store.drivers.s3 import (
     s3_config,
     service_of,
 )
-from wal_e.store.drivers.s3 import Endpoint as ServiceEndpoint
+from wal_e.store.drivers.s3.driver import Endpoint as ServiceEndpoint
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 
