@@ -21,14 +21,18 @@ API_VERSION = "2021-08-06"
 
 
 class AzuriteNode(BucketServer):
-    """One Azurite in one directory."""
+    """One Azurite in one directory; with `certificate` and its key it has TLS, and takes tokens of identities too."""
 
     name = "Azurite"
+
+    def __init__(self, directory: Path, certificate: tuple[Path, Path] | None = None) -> None:
+        super().__init__(directory)
+        self.certificate = certificate
 
     @property
     def info(self) -> BucketInfo:
         """What a client needs to know."""
-        url = f"http://127.0.0.1:{self.port}"
+        url = f"http{'s' if self.certificate else ''}://127.0.0.1:{self.port}"
         variables = {"WABS_ACCOUNT_NAME": ACCOUNT, "WABS_ACCESS_KEY": KEY, "WABS_ENDPOINT": f"{url}/{ACCOUNT}"}
         return BucketInfo("wabs", url, variables)
 
@@ -36,11 +40,14 @@ class AzuriteNode(BucketServer):
         """See `BucketServer.command`."""
         options = ["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--disableProductStyleUrl"]
         where = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.directory / "data")]
+        if self.certificate:
+            certificate, key = map(str, self.certificate)
+            options += ["--cert", certificate, "--key", key, "--oauth", "basic"]
         return [node_program(), azurite_script(), *where, *options]
 
 
-def create_container(info: BucketInfo, name: str) -> str:
-    """Make a container by a request that is signed with the account's key, and return its name."""
+def create_container(info: BucketInfo, name: str, trust: str | None = None) -> str:
+    """Make a container by a request that is signed with the account's key, and return its name; see `request`."""
     date, kind = formatdate(usegmt=True), "application/octet-stream"
     # Shared Key: method, eleven standard headers (Content-Type is the fifth), then the x-ms ones and the resource.
     text = (
@@ -55,7 +62,7 @@ def create_container(info: BucketInfo, name: str) -> str:
         "x-ms-version": API_VERSION,
     }
     try:
-        request("PUT", f"{info.url}/{ACCOUNT}/{name}?restype=container", headers, b"").close()
+        request("PUT", f"{info.url}/{ACCOUNT}/{name}?restype=container", headers, b"", trust=trust).close()
     except urllib.error.HTTPError as error:
         with error:
             raise LabError(f"Azurite made no container: {error.code} {error.read()[:500]!r}") from None

@@ -10,7 +10,8 @@ and changes answers. A test arms one rule for each number in turn until an opera
         if not proxy.struck:
             break
 
-Requests are passed on as they came, the Host header too, so signatures stay valid.
+Requests are passed on as they came, the Host header too, so signatures stay valid. A guard may look at each of them
+first, as a service's login does, and the client's side may have TLS.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import http.client
 import http.server
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +92,18 @@ class ChangeHeaders:
     changes: Mapping[str, Callable[[str], str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request without its body; the names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
+Guard = Callable[[Head], Answer | Mapping[str, str]]
+"""Answers a request in the server's place, or returns the headers that it is passed on with."""
+
 Fault = Answer | BreakRequest | LoseAnswer | BreakAnswer | CutAnswer | SlowAnswer | FlipAnswer | ChangeHeaders
 
 
@@ -111,14 +125,26 @@ class Rule:
 class FaultProxy:
     """Listens on a port of 127.0.0.1 while the `with` block lasts; rules may be armed at any time."""
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        target_port: int,
+        target_host: str = "127.0.0.1",
+        *,
+        guard: Guard | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.target = (target_host, target_port)
+        self.guard = guard or (lambda head: head.headers)
         self.requests: list[str] = []
+        self.heads: list[Head] = []
         self.struck = 0
         self._rule: Rule | None = None
         self._matched = 0
         self._lock = threading.Lock()
+        self._tls = tls is not None
         self._server = _Server(self)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self.port: int = self._server.server_address[1]
 
@@ -137,18 +163,20 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """The proxy's address as the start of a URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def arm(self, rule: Rule | None = None) -> None:
         """Follow this rule (None: behave) from the next request on, and count from zero."""
         with self._lock:
             self._rule, self._matched, self.struck = rule, 0, 0
-            self.requests = []
+            self.requests, self.heads = [], []
 
-    def strikes(self, request: str) -> Fault | None:
+    def strikes(self, head: Head) -> Fault | None:
         """Count a request, and return the fault that strikes it."""
+        request = f"{head.method} {head.path}"
         with self._lock:
             self.requests.append(request)
+            self.heads.append(head)
             rule = self._rule
             if rule is None or re.search(rule.match, request) is None:
                 return None
@@ -210,8 +238,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def relay(self) -> None:
         """Serve one request."""
-        fault = self.server.proxy.strikes(f"{self.command} {self.path}")
-        if isinstance(fault, Answer):
+        head = Head(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+        fault = self.server.proxy.strikes(head)
+        passed = fault if isinstance(fault, Answer) else self.server.proxy.guard(head)
+        if isinstance(passed, Answer):
+            fault = passed
             self.rfile.read(self._size() if fault.read is None else min(fault.read, self._size()))
             self.close_connection |= fault.read is not None
             self._head(fault.status, {"Content-Length": str(len(fault.body)), **fault.headers})
@@ -220,7 +251,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         upstream = http.client.HTTPConnection(*self.server.proxy.target, timeout=60)
         try:
-            self._send(upstream, fault)
+            self._send(upstream, passed, fault)
             if not self.close_connection:
                 self._return(upstream.getresponse(), fault)
         finally:
@@ -231,10 +262,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _size(self) -> int:
         return int(self.headers.get("Content-Length") or 0)
 
-    def _send(self, upstream: http.client.HTTPConnection, fault: Fault | None) -> None:
+    def _send(self, upstream: http.client.HTTPConnection, headers: Mapping[str, str], fault: Fault | None) -> None:
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() not in {"expect", "connection"}:
+        for name, value in headers.items():
+            if name not in {"expect", "connection"}:
                 upstream.putheader(name, value)
         upstream.endheaders()
         left = self._size()
