@@ -174,7 +174,7 @@ def test_the_authority_of_a_private_service_is_trusted_besides_the_system(check:
         ),
         (
             {"AWS_ROLE_ARN": "arn:x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "AWS_ENDPOINT_URL_STS": "{closed}"},
-            "the service for the role's credentials",
+            "the Security Token Service",
         ),
         ({"IDENTITY_ENDPOINT": "{closed}"}, "the machine's metadata service"),
         (
@@ -192,7 +192,7 @@ def test_who_gives_credentials_is_looked_at_first(check: Check, variables: dict[
     (port,) = free_ports(1)
     mine = {name: text.format(closed=f"http://127.0.0.1:{port}") for name, text in variables.items()}
     with page() as url:
-        store = s3(url) if what.startswith("the instance") or "role" in what else azure(url)
+        store = s3(url) if what.startswith(("the instance", "the Security")) else azure(url)
         absent = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "WABS_ACCESS_KEY"), "")
         found = check({name: text for name, text in store.items() if name not in absent} | mine)
     assert list(found) == ["connection"]

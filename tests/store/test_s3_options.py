@@ -1,5 +1,6 @@
 """Every variable of S3 ends in the configuration that obstore is given, and bad ones are told with a hint."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,16 @@ import pytest
 from wal_e.config import Settings, load
 from wal_e.errors import Misconfigured, UsageError
 from wal_e.store.drivers.s3 import driver as s3
-from wal_e.store.drivers.s3.driver import (
-    OPTIONS,
-    STORAGE_CLASSES,
-    Endpoint,
-    client_options,
-    parse_endpoint,
-    s3_config,
-)
+from wal_e.store.drivers.s3.driver import client_options, s3_config
+from wal_e.store.drivers.s3.fetch import container_keys, instance_keys, process_keys, role_keys
+from wal_e.store.drivers.s3.keys import Keys
+from wal_e.store.drivers.s3.logins import find_login
+from wal_e.store.drivers.s3.options import OPTIONS, STORAGE_CLASSES, Endpoint, parse_endpoint
 from wal_e.store.url import ArchiveUrl
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}
 AWS = KEYS | {"AWS_REGION": "eu-west-1"}
+WEB = {"AWS_ROLE_ARN": "arn:r", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"}
 SAFE = {"checksum_algorithm": "SHA256", "conditional_put": "etag", "skip_signature": False, "unsigned_payload": False}
 
 
@@ -31,19 +30,13 @@ def config(variables: dict[str, str], bucket: str = "bucket") -> dict[str, objec
 
 
 def test_the_shortest_working_set() -> None:
-    assert config(AWS) == SAFE | {
-        "access_key_id": "AKIA",
-        "secret_access_key": "secret",
-        "region": "eu-west-1",
-        "virtual_hosted_style_request": True,
-    }
+    assert config(AWS) == SAFE | {"region": "eu-west-1", "virtual_hosted_style_request": True}
+    assert find_login(settings(AWS)).fetch() == Keys("AKIA", "secret")
 
 
 @pytest.mark.parametrize(
     ("variables", "wanted"),
     [
-        ({"AWS_SESSION_TOKEN": "t"}, {"session_token": "t"}),
-        ({"AWS_SECURITY_TOKEN": "old"}, {"session_token": "old"}),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-west-2"}, {"region": "us-west-2"}),
         ({"WALE_S3_SSE": "aes256"}, {"server_side_encryption": "AES256"}),
         (
@@ -55,15 +48,9 @@ def test_the_shortest_working_set() -> None:
             {"server_side_encryption": "aws:kms:dsse", "sse_kms_key_id": "k"},
         ),
         ({"WALE_S3_ADDRESSING": "path"}, {"virtual_hosted_style_request": False}),
-        ({"AWS_ROLE_ARN": "arn:r"}, {"role_arn": "arn:r"}),
-        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/t"}, {"web_identity_token_file": "/t"}),
-        ({"AWS_ROLE_SESSION_NAME": "n"}, {"role_session_name": "n"}),
-        ({"AWS_ENDPOINT_URL_STS": "https://sts"}, {"aws_endpoint_url_sts": "https://sts"}),
-        ({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://m"}, {"metadata_endpoint": "http://m"}),
-        (
-            {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/x"},
-            {"container_credentials_relative_uri": "/v2/x"},
-        ),
+        ({"WALE_S3_REQUESTER_PAYS": "true"}, {"request_payer": True}),
+        ({"AWS_REQUEST_PAYER": "requester"}, {"request_payer": True}),
+        ({"AWS_REQUEST_PAYER": "false"}, {"request_payer": None}),
     ],
 )
 def test_each_variable_is_handed_on(variables: dict[str, str], wanted: dict[str, object]) -> None:
@@ -128,24 +115,60 @@ def test_a_bucket_with_dots_goes_into_the_path_as_no_certificate_fits_it() -> No
         (AWS | {"AWS_INSTANCE_PROFILE": "true"}, "both an access key and the instance's profile are set"),
         (KEYS, "no region of S3 is set"),
         ({"AWS_ROLE_ARN": "r", "AWS_REGION": "r"}, "no credentials for S3 are set"),
+        (WEB | {"AWS_ENDPOINT_URL": "https://h"}, "no region is set for the Security Token Service"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://10.0.0.1/x", "AWS_REGION": "r"}, "not asked for without TLS"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169x254.170.2/x", "AWS_REGION": "r"}, "without TLS"),
     ],
 )
 def test_missing_and_contradicting_settings(variables: dict[str, str], message: str) -> None:
     with pytest.raises(Misconfigured, match=message) as caught:
-        config(variables)
+        s3.open_driver(ArchiveUrl("s3", "bucket", ""), settings(variables))
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    "variables",
+    ("variables", "wanted"),
     [
-        {"AWS_INSTANCE_PROFILE": "1", "AWS_REGION": "r"},
-        {"AWS_ROLE_ARN": "r", "AWS_WEB_IDENTITY_TOKEN_FILE": "/f", "AWS_REGION": "r"},
-        {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2", "AWS_REGION": "r"},
+        (KEYS | {"AWS_SESSION_TOKEN": "t"}, Keys("AKIA", "secret", "t")),
+        (KEYS | {"AWS_SECURITY_TOKEN": "old"}, Keys("AKIA", "secret", "old")),
+        (KEYS | WEB | {"AWS_REGION": "r"}, Keys("AKIA", "secret")),
     ],
 )
-def test_credentials_that_obstore_fetches_need_no_key(variables: dict[str, str]) -> None:
-    assert "access_key_id" not in config(variables)
+def test_keys_that_are_set_sign(variables: dict[str, str], wanted: Keys) -> None:
+    assert find_login(settings(variables)).fetch() == wanted
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted", "address"),
+    [
+        ({"AWS_INSTANCE_PROFILE": "1"}, instance_keys, "http://169.254.169.254"),
+        (WEB | {"AWS_INSTANCE_PROFILE": "1"}, instance_keys, "http://169.254.169.254"),
+        (WEB | {"AWS_REGION": "eu-west-1"}, role_keys, "https://sts.eu-west-1.amazonaws.com"),
+        (WEB | {"AWS_REGION": "cn-north-1"}, role_keys, "https://sts.cn-north-1.amazonaws.com.cn"),
+        (WEB | {"AWS_ENDPOINT_URL_STS": "http://sts:1/"}, role_keys, "http://sts:1"),
+        ({"WALE_AWS_CREDENTIAL_PROCESS": "give me"}, process_keys, "give me"),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/x"},
+            container_keys,
+            "http://169.254.170.2/v2/x",
+        ),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/c"},
+            container_keys,
+            "http://169.254.170.23/v1/c",
+        ),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[::1]:1/c"}, container_keys, "http://[::1]:1/c"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "https://any/c"}, container_keys, "https://any/c"),
+    ],
+)
+def test_who_gives_the_keys_and_where(variables: dict[str, str], wanted: object, address: str) -> None:
+    login = find_login(settings(variables))
+    assert isinstance(login.fetch, partial)
+    assert login.fetch.func is wanted
+    assert address in login.fetch.args
+    assert bool(login.who) == bool(login.address) == (wanted is not process_keys)
+    assert address.startswith(login.address)
+    assert "/" not in login.address.partition("://")[2]
 
 
 @pytest.mark.parametrize(

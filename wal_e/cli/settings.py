@@ -12,9 +12,9 @@ from wal_e.cli.render import columns, write_out
 from wal_e.config import AnyOption, Settings, environment
 from wal_e.config.rows import GLOBAL_OPTIONS, PREFIXES, archive_address, chosen_prefix
 from wal_e.config.survey import survey
-from wal_e.errors import UsageError
+from wal_e.errors import StoreError, UsageError
 from wal_e.finding import Finding, failed, failure, ok
-from wal_e.store.registry import DRIVERS
+from wal_e.store.registry import DRIVERS, driver_for
 from wal_e.store.url import parse_url
 
 _HIDDEN: Final = "***"
@@ -25,16 +25,27 @@ def run(context: Context) -> int:
     """Shows the settings, or with --from-environment what is wrong with them; 1 where something is."""
     if context.arguments.from_environment:
         return _look_over(context)
-    settings = context.settings
+    settings, unusable = completed(context.settings)
     shown = all_options() if context.arguments.all else used_options(settings)
     if context.arguments.json:
         write_out(json.dumps([_document(settings, option) for option in shown], indent=2) + "\n")
     else:
         rows = ((option.name, _value(settings, option), str(settings.source(option))) for option in shown)
         write_out("".join(f"{line}\n" for line in columns(("option", "value", "set_by"), rows)))
+    if unusable is not None:
+        raise unusable
     for option in shown:
         settings[option]
     return 0
+
+
+def completed(settings: Settings) -> tuple[Settings, StoreError | None]:
+    """The settings with what the chosen store's own files add (`~/.aws`); those alone, and why, where that fails."""
+    scheme = _scheme(chosen_prefix(settings))
+    try:
+        return (settings if scheme is None else driver_for(scheme).complete(settings)), None
+    except StoreError as error:
+        return settings, error
 
 
 def used_options(settings: Settings) -> tuple[AnyOption, ...]:
@@ -53,6 +64,9 @@ def unused_options(settings: Settings) -> dict[str, tuple[AnyOption, ...]]:
 
 def configuration(settings: Settings) -> Iterator[Finding]:
     """Yields what there is to say about the settings, their variables and the archive's address."""
+    settings, unusable = completed(settings)
+    if unusable is not None:
+        yield failure("files", unusable)
     yield from survey(settings, environment(), used_options(settings), unused_options(settings))
     if chosen_prefix(settings) is not None:
         yield from _address(settings)

@@ -29,7 +29,9 @@ class Origin(enum.IntEnum):
     ENVDIR = 2
     ENVIRONMENT = 3
     FILE = 4
-    DEFAULT = 5
+    PROFILE = 5
+    """A service's own files, such as ~/.aws: see `Settings.filled`."""
+    DEFAULT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class Settings:
     def is_set(self, option: AnyOption) -> bool:
         """Whether anybody set the option."""
         return option.name in self._set
+
+    def filled(self, more: Mapping[str, tuple[str, Source]]) -> "Settings":
+        """Return the settings with texts, by option name, for those of these options that nobody set."""
+        return Settings({**more, **self._set}, self._options, self.file)
 
     def __repr__(self) -> str:
         shown = (

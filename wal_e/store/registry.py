@@ -6,8 +6,9 @@ A driver is a module or a package of `wal_e.store.drivers`; its module has `OPTI
 longer than `patience` seconds without having got or sent anything worth it. For `wal-e check` there may be two
 functions more, in a module of their own (`setup`): `endpoints(url, settings)` yields the addresses that are spoken to,
 logs in where their order allows it, and returns whether the service is known to have accepted the credentials;
-`create_container(url, settings)` makes a container that is missing and returns whether it was. Modules are imported
-when they are needed.
+`create_container(url, settings)` makes a container that is missing and returns whether it was. It may have
+`complete(settings) -> Settings`, which adds what the service's own files say; the other functions get settings that are
+complete. Modules are imported when they are needed.
 """
 
 import importlib
@@ -41,15 +42,21 @@ class Driver:
         rows: tuple[AnyOption, ...] = importlib.import_module(self.module).OPTIONS
         return rows
 
+    def complete(self, settings: Settings) -> Settings:
+        """Return the settings with what the service's own files add; raises `Misconfigured` where those are no use."""
+        fill = getattr(importlib.import_module(self.module), "complete", None)
+        completed: Settings = settings if fill is None else fill(settings)
+        return completed
+
     def open(self, url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> Store:
         """Return the bare store; raises `Misconfigured` where settings are missing or contradict each other."""
-        store: Store = importlib.import_module(self.module).open_driver(url, settings, patience)
+        store: Store = importlib.import_module(self.module).open_driver(url, self.complete(settings), patience)
         return store
 
     def endpoints(self, url: ArchiveUrl, settings: Settings) -> Generator[Endpoint, None, bool] | None:
         """Return the addresses that are spoken to, one after the other; None where the driver does not tell."""
         tell = self._of_setup("endpoints")
-        told: Generator[Endpoint, None, bool] | None = None if tell is None else tell(url, settings)
+        told: Generator[Endpoint, None, bool] | None = None if tell is None else tell(url, self.complete(settings))
         return told
 
     def create_container(self, url: ArchiveUrl, settings: Settings) -> bool:
@@ -60,7 +67,7 @@ class Driver:
                 f'"{url}" cannot be created from here',
                 hint=f"Create it with the tools of the service ({self.label}), then repeat the command.",
             )
-        made: bool = create(url, settings)
+        made: bool = create(url, self.complete(settings))
         return made
 
     def _of_setup(self, name: str) -> Any:

@@ -27,6 +27,17 @@ _SAID = re.compile(r"<Message>([^<\n]*)|request failed for key [^\n]*?: ([^\n]*?
 _TRANSPORT = re.compile(r"\bkind: (Connect|Timeout|Interrupted|Request|Decode|Body)\b")
 _REASON = re.compile(r'"(tcp connect error|dns error|failed to lookup[^"]*)"|message: "([^"]*)"|(InvalidCertificate\()')
 _DEBUG = "\n\nDebug source"
+LOGIN = "Error performing token request"
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_CERTIFICATES = {
+    "NotValidForName": "The certificate is for another name",
+    "NotValidForNameContext": "The certificate is for another name",
+    "Expired": "The certificate has ended",
+    "ExpiredContext": "The certificate has ended",
+    "NotValidYet": "The certificate is not valid yet",
+    "NotValidYetContext": "The certificate is not valid yet",
+}
+_NO_TLS = "It speaks no TLS"
 
 NO_CONTAINER = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
 _NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchVersion"})
@@ -34,10 +45,21 @@ _EXISTS = frozenset({"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet
 _BAD_BYTES = frozenset(
     {"BadDigest", "Md5Mismatch", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 )
-_BAD_LOGIN = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"})
+_BAD_LOGIN = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidToken",
+        "InvalidAccessKeyId",
+        "TokenRefreshRequired",
+        "InvalidAuthenticationInfo",
+        "AuthenticationFailed",
+    }
+)
 _BUSY = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded"})
 _AGAIN = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "OperationTimedOut"})
 _SKEWED = frozenset({"RequestTimeTooSkewed"})
+_BAD_REQUEST = 400
+_UNAUTHORIZED = 401
 _REFUSED = frozenset({401, 403})
 _CONFLICT = frozenset({409, 412})
 _LATER = frozenset({408, 409, 500, 502, 503, 504, 507})
@@ -75,8 +97,10 @@ class Answer:
 
     @classmethod
     def of(cls, error: BaseException) -> "Answer":
-        """Read it out of an exception of obstore."""
+        """Read it out of an exception of obstore; what another service answered to a login is none."""
         text = str(error).partition(_DEBUG)[0]
+        if LOGIN in text:
+            return cls(0, "", "")
         status, code, said = (_first(pattern, text) for pattern in (_STATUS, _CODE, _SAID))
         return cls(int(status or 0), code, said.strip().rstrip("."))
 
@@ -89,6 +113,16 @@ class Answer:
     def is_about_object(self) -> bool:
         """Whether it says that the object is not there; a 404 may also be a proxy's."""
         return self.code in _NO_OBJECT or "specified blob does not exist" in self.said
+
+    @property
+    def is_bare_refusal(self) -> bool:
+        """Whether it says no and not why, as one to HEAD; S3's is 400 where temporary keys have ended."""
+        return self.status in {_BAD_REQUEST, *_REFUSED} and not self.code
+
+    @property
+    def is_about_login(self) -> bool:
+        """Whether it says that the login is no good, and not that it may not do this."""
+        return self.status == _UNAUTHORIZED or self.code in _BAD_LOGIN
 
     def detail(self, service: Service) -> str:
         """The answer as a sentence."""
@@ -175,8 +209,9 @@ def _without_answer(error: BaseException, what: str, service: Service) -> StoreE
     if "InvalidRangeRequest" in debug:
         return ShortRead(f"{what}: the object has no such bytes")
     if "InvalidCertificate" in debug or "InvalidContentType" in debug:
-        said = "The certificate is not one that this host trusts." if "InvalidCert" in debug else "It speaks no TLS."
-        return Misconfigured(f"{what}: no safe connection to {service.label}", detail=said, hint=service.tls_hint)
+        why = _CERTIFICATE.search(debug)
+        said = _CERTIFICATES.get(why[1], "The certificate is not one that this host trusts") if why else _NO_TLS
+        return Misconfigured(f"{what}: no safe connection to {service.label}", detail=f"{said}.", hint=service.tls_hint)
     if "response body error" in text and transport == "Interrupted":
         return ShortRead(f"{what}: the connection ended early")
     if transport:

@@ -22,7 +22,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
-from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead
+from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead, StoreError
 from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.object_errors import (
@@ -48,6 +48,10 @@ Make = Callable[..., Any]
 """Given obstore's `client_options` and `retry_config`, returns a store of obstore's."""
 
 
+def _no_login(_: BaseException) -> None:
+    """Say that no login of the driver's own can have failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """
@@ -57,6 +61,7 @@ class Kind:
     of keys, as SeaweedFS's do (a folder stands where its name without the slash would). `attributes` go along with
     every object. `vague_listings` says that obstore takes any document for a listing of this service, an empty one.
     `signs_bytes` says that the service refuses a body that is not what was signed.
+    `failed_login` tells what a login that failed within a request of obstore's raised; None for any other exception.
     """
 
     service: Service
@@ -66,6 +71,7 @@ class Kind:
     vague_listings: bool = False
     signs_bytes: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
+    failed_login: Callable[[BaseException], StoreError | None] = _no_login
 
 
 class ObjectStore:
@@ -260,6 +266,10 @@ class ObjectStore:
             if not _is_explained(error):
                 self._confirm_container(key)
             raise NotFound(f'"{key}" is not in the {self._kind.service.noun}') from None
+        except Misconfigured as error:
+            if error.__cause__ is not None and Answer.of(error.__cause__).is_bare_refusal:
+                next(self._listed("", ""), None)  # has a body that says why, as the answer to a HEAD has not
+            raise
         self._container_seen = True
         return found
 
@@ -285,7 +295,7 @@ class ObjectStore:
         try:
             yield
         except (self._obstore.exceptions.BaseError, FileNotFoundError) as error:
-            raise store_error(error, what, self._kind.service) from error
+            raise self._kind.failed_login(error) or store_error(error, what, self._kind.service) from error
 
 
 def open_object_store(

@@ -5,7 +5,7 @@ obstore has no call that makes a bucket, but it signs any request: one to the se
 as the path, is CreateBucket.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any, Final
@@ -18,28 +18,21 @@ from wal_e.store.drivers.object_errors import store_error
 from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
 from wal_e.store.drivers.object_store import import_obstore
 from wal_e.store.drivers.s3.driver import (
-    ACCESS_KEY_ID,
-    CA_BUNDLE,
-    CONTAINER_PATH,
-    ENDPOINT,
     FALLBACK_REGION,
-    METADATA,
-    ROLE,
-    STS_ENDPOINT,
-    TOKEN_FILE,
     client_options,
     open_driver,
     s3_config,
     service_of,
+    signer_of,
 )
-from wal_e.store.drivers.s3.driver import Endpoint as ServiceEndpoint
+from wal_e.store.drivers.s3.logins import find_login
+from wal_e.store.drivers.s3.options import CA_BUNDLE, ENDPOINT
+from wal_e.store.drivers.s3.options import Endpoint as ServiceEndpoint
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 
 _SIGNED_FOR: Final = timedelta(minutes=5)
 _AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
-_AGENT: Final = "http://169.254.170.2"  # gives a container of ECS its credentials
-_INSTANCE: Final = "http://169.254.169.254"  # the metadata service of every instance
 _MINE: Final = "BucketAlreadyOwnedByYou"
 _TAKEN: Final = "BucketAlreadyExists"
 
@@ -53,8 +46,9 @@ def endpoints(url: ArchiveUrl, settings: Settings) -> Generator[Endpoint, None, 
     config = s3_config(url.container, settings)
     besides = settings[CA_BUNDLE] or None
     with closing(open_driver(url, settings, PATIENCE)) as store:
-        for what, address in _logins(settings, config["region"]):
-            yield Endpoint(what, address, verify=True, besides=besides)
+        login = find_login(settings, PATIENCE)
+        if login.address:
+            yield Endpoint(login.who, login.address, verify=True, besides=besides)
         address = config.get("endpoint") or _amazon(config, url.container)
         yield Endpoint("S3", address, verify=True, besides=besides)
         return are_credentials_good(store, url, address)
@@ -75,7 +69,7 @@ def create_container(url: ArchiveUrl, settings: Settings) -> bool:
     root, region = _root(settings[ENDPOINT], config["region"]), config["region"]
     at_amazon = f"{urlsplit(root).hostname}".endswith(_AMAZON)
     body = _located(region) if at_amazon and region != FALLBACK_REGION else b""
-    signed = _signed(url.container, config, root, client_options(settings))
+    signed = _signed(url.container, config, root, settings)
     answer = send(BareRequest("PUT", signed, body=body, authorities=settings[CA_BUNDLE]), what, service)
     if answer.code == _TAKEN:
         hint = "Names are shared by all users of the service: choose another one."
@@ -84,7 +78,7 @@ def create_container(url: ArchiveUrl, settings: Settings) -> bool:
     return was_made(answer, what, service, exists=_MINE, hint=hint)
 
 
-def _signed(bucket: str, config: dict[str, Any], root: str, options: dict[str, Any]) -> str:
+def _signed(bucket: str, config: dict[str, Any], root: str, settings: Settings) -> str:
     """Return the address of the request that makes the bucket, signed."""
     obstore = import_obstore("S3")
     at_root = {
@@ -92,11 +86,15 @@ def _signed(bucket: str, config: dict[str, Any], root: str, options: dict[str, A
         "aws_endpoint_url_s3": root,
         "virtual_hosted_style_request": True,  # the bucket is in the address, obstore thinks, and adds the path alone
     }
+    signer = signer_of(settings, PATIENCE)
     try:
-        signer = obstore.store.S3Store(bucket, config=config | at_root, client_options=options)
-        return str(obstore.sign(signer, "PUT", bucket, _SIGNED_FOR))
+        store = obstore.store.S3Store(
+            bucket, config=config | at_root, client_options=client_options(settings), credential_provider=signer
+        )
+        return str(obstore.sign(store, "PUT", bucket, _SIGNED_FOR))
     except obstore.exceptions.BaseError as error:
-        raise store_error(error, f'could not create the bucket "{bucket}"', service_of(bucket)) from error
+        what = f'could not create the bucket "{bucket}"'
+        raise signer.explain(error) or store_error(error, what, service_of(bucket)) from error
 
 
 def _root(endpoint: ServiceEndpoint | None, region: str) -> str:
@@ -123,14 +121,3 @@ def _amazon(config: dict[str, Any], bucket: str) -> str:
     """Return the address that obstore takes for a bucket of Amazon's."""
     host = f"s3.{config['region']}.amazonaws.com"
     return f"https://{bucket}.{host}" if config["virtual_hosted_style_request"] else f"https://{host}"
-
-
-def _logins(settings: Settings, region: str) -> Iterator[tuple[str, str]]:
-    if settings[ACCESS_KEY_ID]:
-        return
-    if settings[TOKEN_FILE] and settings[ROLE]:
-        yield "the service for the role's credentials", settings[STS_ENDPOINT] or f"https://sts.{region}.amazonaws.com"
-    elif settings[CONTAINER_PATH]:
-        yield "the container's agent for credentials", _AGENT
-    else:
-        yield "the instance's metadata service", settings[METADATA] or _INSTANCE
