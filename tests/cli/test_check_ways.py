@@ -155,14 +155,20 @@ def test_a_signature_whose_time_is_refused_behind_a_proxy(check: Check) -> None:
     assert "timedatectl" in found["credentials"]
 
 
-def test_the_authority_of_a_private_service_is_trusted_besides_the_system(check: Check, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("store", "variable", "code"),
+    [(s3, "AWS_CA_BUNDLE", "InvalidAccessKeyId"), (azure, "WALE_WABS_CACERT", "AuthenticationFailed")],
+)
+def test_the_authority_of_a_private_service_is_trusted_besides_the_system(
+    check: Check, tmp_path: Path, store: Callable[[str], dict[str, str]], variable: str, code: str
+) -> None:
     trusted, pem = authority(tmp_path)
-    with page(403, "<Error><Code>InvalidAccessKeyId</Code><Message>No.</Message></Error>", pem=pem) as url:
-        found = check(s3(url) | {"AWS_CA_BUNDLE": str(trusted)}, "--create")
+    with page(403, f"<Error><Code>{code}</Code><Message>No.</Message></Error>", pem=pem) as url:
+        found = check(store(url) | {variable: str(trusted)}, "--create")
     assert list(found) == ["credentials"]
-    assert "InvalidAccessKeyId" in found["credentials"]
+    assert code in found["credentials"]
     with page(ahead=timedelta(minutes=-20), pem=pem) as url:
-        assert list(check(s3(url) | {"AWS_CA_BUNDLE": str(trusted)})) == ["clock"]
+        assert list(check(store(url) | {variable: str(trusted)})) == ["clock"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from wal_e.config import AnyOption, Option, Settings, parse_text
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.api import PATIENCE, Capabilities
-from wal_e.store.drivers.endpoint import parse_address
+from wal_e.store.api import PATIENCE, Capabilities, Store
+from wal_e.store.drivers.azure_login import failed_login
+from wal_e.store.drivers.endpoint import parse_address, read_certificates
+from wal_e.store.drivers.fresh_login import FreshLogin
 from wal_e.store.drivers.object_errors import Service
 from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
 from wal_e.store.url import ArchiveUrl
@@ -93,6 +95,15 @@ IDENTITY_ENDPOINT: Final[Option[str | None]] = Option(
     metavar="URL",
     group=GROUP,
 )
+CACERT: Final = Option(
+    "wabs-cacert",
+    ("WALE_WABS_CACERT",),
+    "file with certificates of authorities to trust, besides the system's",
+    "",
+    parse_text,
+    metavar="FILE",
+    group=GROUP,
+)
 OPTIONS: Final[tuple[AnyOption, ...]] = (
     ACCOUNT,
     ACCESS_KEY,
@@ -105,6 +116,7 @@ OPTIONS: Final[tuple[AnyOption, ...]] = (
     TOKEN_FILE,
     AUTHORITY,
     IDENTITY_ENDPOINT,
+    CACERT,
 )
 _IDENTITY: Final[dict[str, AnyOption]] = {
     "client_id": CLIENT_ID,
@@ -163,15 +175,28 @@ def service_of(container: str) -> Service:
         create_hint=f"az storage container create --name {container}",
         denied_hint="Check the key or the signature, which may have ended, and the role of the identity: Storage Blob "
         "Data Contributor.",
-        tls_hint="Check the endpoint's scheme, and that the system trusts the authority of its certificate.",
+        tls_hint="Set WALE_WABS_CACERT to the file with the authority's certificate, and check the endpoint's address.",
     )
 
 
-def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> ObjectStore:
+def open_driver(url: ArchiveUrl, settings: Settings, patience: float = PATIENCE) -> Store:
     """Return the container of an address; raises `Misconfigured` where settings are missing or cannot be used."""
-    service = service_of(url.container)
     config = azure_config(settings)
-    kind = Kind(service, Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE), batch=BATCH)
-    plain = config.get("endpoint", "").startswith("http://")
-    make = partial(import_obstore(service.label).store.AzureStore, url.container, config=config)
-    return open_object_store(url.container, kind, make, {"allow_http": plain}, patience)
+    open_container = partial(_open_container, url.container, config, settings, patience)
+    own_secret = config["credential_type"] in {"access_key", "sas_token"}
+    return open_container() if own_secret else FreshLogin(open_container)
+
+
+def _open_container(container: str, config: dict[str, Any], settings: Settings, patience: float) -> ObjectStore:
+    service = service_of(container)
+    kind = Kind(
+        service,
+        Capabilities(atomic_create=True, max_object=MAX_OBJECT, list_page=LIST_PAGE),
+        batch=BATCH,
+        failed_login=partial(failed_login, service=service),
+    )
+    options: dict[str, Any] = {"allow_http": config.get("endpoint", "").startswith("http://")}
+    if settings[CACERT]:
+        options["root_certificate"] = read_certificates(settings[CACERT], CACERT.variables[0])
+    make = partial(import_obstore(service.label).store.AzureStore, container, config=config)
+    return open_object_store(container, kind, make, options, patience)

@@ -11,13 +11,14 @@ import hashlib
 import hmac
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, UsageError
-from wal_e.store.drivers.azure import AUTHORITY, azure_config, open_driver, service_of
+from wal_e.store.drivers.azure import AUTHORITY, CACERT, azure_config, open_driver, service_of
 from wal_e.store.drivers.bare_request import BareRequest, send
 from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
 from wal_e.store.endpoint import Endpoint
@@ -36,15 +37,15 @@ def endpoints(url: ArchiveUrl, settings: Settings) -> Generator[Endpoint, None, 
 
     Raises `Misconfigured`, and `Denied` where the credentials are refused.
     """
-    config = azure_config(settings)
+    config, besides = azure_config(settings), settings[CACERT] or None
     with closing(open_driver(url, settings, PATIENCE)) as store:
         kind = config["credential_type"]
         if kind == "managed_identity":
             yield Endpoint("the machine's metadata service", config.get("msi_endpoint") or _INSTANCE, verify=True)
         elif kind in {"client_secret", "workload_identity"}:
-            yield Endpoint("the login service", settings[AUTHORITY] or _LOGIN, verify=True)
+            yield Endpoint("the login service", settings[AUTHORITY] or _LOGIN, verify=True, besides=besides)
         address = _account_address(config)
-        yield Endpoint("Azure", address, verify=True)
+        yield Endpoint("Azure", address, verify=True, besides=besides)
         return are_credentials_good(store, url, address)
 
 
@@ -58,7 +59,8 @@ def create_container(url: ArchiveUrl, settings: Settings) -> bool:
         if not is_missing(store, url):
             return False
     what, service = f'could not create the container "{url.container}"', service_of(url.container)
-    answer = send(_request(url, azure_config(settings)), what, service)
+    request = replace(_request(url, azure_config(settings)), authorities=settings[CACERT])
+    answer = send(request, what, service)
     hint = f"Let somebody create it who may; a signature must be one of the account: {service.create_hint}"
     return was_made(answer, what, service, exists=_EXISTS, hint=hint)
 
