@@ -38,6 +38,8 @@ _CERTIFICATES = {
     "NotValidYetContext": "The certificate is not valid yet",
 }
 _NO_TLS = "It speaks no TLS"
+_ELSEWHERE = "answers from another place"
+_WHERE_HINT = "Check the region and the endpoint."
 
 NO_CONTAINER = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
 _NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchVersion"})
@@ -64,6 +66,7 @@ _REFUSED = frozenset({401, 403})
 _CONFLICT = frozenset({409, 412})
 _LATER = frozenset({408, 409, 500, 502, 503, 504, 507})
 _SLOW_DOWN = frozenset({429, 503})
+_REDIRECTS = range(300, 400)
 _FINAL: dict[int, tuple[type[StoreError], str]] = {
     404: (NotFound, "there is no such object"),
     416: (ShortRead, "the object has no such bytes"),
@@ -198,8 +201,9 @@ def _by_status(answer: Answer, what: str, service: Service, detail: str) -> Stor
         return Exists(f"{what}: it exists already", detail=detail)
     if status in _LATER:
         return Unavailable(f"{what}: {service.label} did not serve the request", detail=detail)
-    kind, text = _FINAL.get(status, (Misconfigured, f"{service.label} did not accept the request"))
-    hint = "Check the region and the endpoint." if kind is Misconfigured else None
+    said = _ELSEWHERE if status in _REDIRECTS else "did not accept the request"
+    kind, text = _FINAL.get(status, (Misconfigured, f"{service.label} {said}"))
+    hint = _WHERE_HINT if kind is Misconfigured else None
     return kind(f"{what}: {text}", detail=detail, hint=hint)
 
 
@@ -220,8 +224,7 @@ def _without_answer(error: BaseException, what: str, service: Service) -> StoreE
         hint = "Check the network, the endpoint and the service."
         return Unavailable(f"{what}: no answer from {service.label}", detail=detail, hint=hint)
     if "redirect" in text:
-        hint = "Check the region and the endpoint."
-        return Misconfigured(f"{what}: {service.label} answers from another place", hint=hint)
+        return Misconfigured(f"{what}: {service.label} {_ELSEWHERE}", hint=_WHERE_HINT)
     return not_the_service(what, service, _bare(text))
 
 

@@ -16,15 +16,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, Final
 
 from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead, StoreError
 from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.checksum import XXH3, Checksum
+from wal_e.store.drivers.object_clients import Clients, Make, import_obstore
 from wal_e.store.drivers.object_errors import (
     Answer,
     Service,
@@ -33,19 +33,15 @@ from wal_e.store.drivers.object_errors import (
     store_error,
 )
 from wal_e.store.drivers.object_listing import Listing
-from wal_e.store.drivers.pace import timeouts, upload_seconds
 from wal_e.units import GIB, MIB
 
 CHUNK = MIB
 MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure and GCS allow as much
 NOWHERE: Final = "wal-e-looks-who-answers"  # a name that nobody gives
 CHECKSUM: Final = "xxh3"  # the name of our metadata
-NO_RETRIES: Final = MappingProxyType({"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
 
+_NO_TIME: Final = datetime.fromtimestamp(0, UTC)  # what obstore says where an answer has no Last-Modified
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
-
-Make = Callable[..., Any]
-"""Given obstore's `client_options` and `retry_config`, returns a store of obstore's."""
 
 
 def _no_login(_: BaseException) -> None:
@@ -80,13 +76,10 @@ class ObjectStore:
     def __init__(self, kind: Kind, make: Make, client_options: dict[str, Any], patience: float) -> None:
         self.capabilities = kind.capabilities
         self._kind = kind
-        self._make = make
-        self._client_options = client_options
-        self._patience = patience
-        self._clients: dict[float, Any] = {}
         self._container_seen = False
         self._obstore = import_obstore(kind.service.label)
-        self._reader = self._client(timeouts(patience)[1])  # bad options are found here
+        self._clients = Clients(make, client_options, patience)
+        self._reader = self._clients.reader  # bad options are found here
 
     def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
         """See `Store.put`; the whole body is in memory meanwhile."""
@@ -95,7 +88,7 @@ class ObjectStore:
             raise Misconfigured(f"{what}: {body.size} bytes are too many for one request")
         data = body.whole(lent=self._kind.signs_bytes)
         etag = Checksum().of([data]).etag
-        client = self._client(upload_seconds(body.size, self._patience))
+        client = self._clients.for_upload(body.size)
         attributes = {**self._kind.attributes, CHECKSUM: etag.removeprefix(XXH3)}
         mode = "create" if create_only else "overwrite"
         try:
@@ -173,7 +166,7 @@ class ObjectStore:
 
     def close(self) -> None:
         """See `Store.close`."""
-        self._clients.clear()
+        self._clients.close()
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """Yield the objects in the order that the service gives, some twice where that is not the order of keys."""
@@ -189,10 +182,13 @@ class ObjectStore:
         yield from listing
 
     def _entries(self, what: str, folder: str, begin: str) -> Iterator[Any]:
-        with self._errors(what):
-            for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
-                self._container_seen = True
-                yield from page
+        try:
+            with self._errors(what):
+                for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+                    self._container_seen = True
+                    yield from page
+        except NotFound as error:  # a service says what is missing: this is a proxy's
+            raise not_the_service(what, self._kind.service, error.detail) from error
         self._container_seen = True
 
     def _confirm_empty(self, what: str, folder: str, begin: str) -> None:
@@ -222,26 +218,6 @@ class ObjectStore:
             if not _is_explained(error):
                 raise not_the_service(f'could not delete "{key}"', self._kind.service) from error
 
-    def _client(self, silence: float) -> Any:
-        """
-        Return a client that waits so many seconds for an answer to begin, from the first byte that is sent.
-
-        The whole of a request is bounded, too: a download that takes longer goes on where it was.
-        """
-        client = self._clients.get(silence)
-        if client is None:
-            connect, _ = timeouts(self._patience)
-            options = self._client_options | {
-                "connect_timeout": timedelta(seconds=connect),
-                "read_timeout": timedelta(seconds=silence),
-                "timeout": timedelta(seconds=max(silence, self._patience)),
-                "default_content_type": "application/octet-stream",
-            }
-            client = self._clients.setdefault(
-                silence, self._make(client_options=options, retry_config=dict(NO_RETRIES))
-            )
-        return client
-
     def _open(self, what: str, key: str, start: int, length: int | None) -> Any:
         """Return obstore's answer about exactly these bytes, None where there are none of them."""
         if length == 0:
@@ -264,12 +240,14 @@ class ObjectStore:
                 found = self._obstore.get(self._reader, check_key(key), options=options)
         except NotFound as error:
             if not _is_explained(error):
-                self._confirm_container(key)
+                self._confirm_absent(what, key, has_body=not options.get("head"))
             raise NotFound(f'"{key}" is not in the {self._kind.service.noun}') from None
         except Misconfigured as error:
             if error.__cause__ is not None and Answer.of(error.__cause__).is_bare_refusal:
                 next(self._listed("", ""), None)  # has a body that says why, as the answer to a HEAD has not
             raise
+        if found.meta["e_tag"] is None or found.meta["last_modified"] == _NO_TIME:
+            raise not_the_service(what, self._kind.service)  # every object has both; obstore asks it of Azure's only
         self._container_seen = True
         return found
 
@@ -279,6 +257,18 @@ class ObjectStore:
         if start > size:
             raise ShortRead(f'"{key}" has {size} bytes, and not those from {start}')
         return size
+
+    def _confirm_absent(self, what: str, key: str, *, has_body: bool) -> None:
+        """
+        Raise where a 404 without an explanation meant something else than the object (H14).
+
+        An answer to HEAD never explains itself; one with a body that does not is somebody else's, or of a service that
+        says too little: then a listing that does not show the object is the second answer.
+        """
+        if not has_body:
+            self._confirm_container(key)
+        elif any(info.key == key for info in self._listed(key, "")):
+            raise not_the_service(what, self._kind.service)
 
     def _confirm_container(self, key: str) -> None:
         """
@@ -322,21 +312,6 @@ def open_object_store(
             detail=f"obstore says: {reason}.",
             hint="See the section of this store in docs/guide.md.",
         ) from error
-
-
-def import_obstore(label: str) -> Any:
-    """Return the library, imported when the first such store is used; raises `Misconfigured` where it is missing."""
-    try:
-        import obstore  # noqa: PLC0415 - costs memory and threads, and only these stores need it
-        import obstore.exceptions  # noqa: PLC0415 - the same
-        import obstore.store  # noqa: PLC0415 - the same
-    except ImportError as error:
-        raise Misconfigured(
-            f"{label} needs a library that is not installed",
-            detail=f"Python says: {error}.",
-            hint="Install it into the environment of WAL-E: pip install 'obstore>=0.12'",
-        ) from error
-    return obstore
 
 
 def _etag(found: Any) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any, Final
 from wal_e.config import Settings, environment
 from wal_e.errors import Denied, UsageError
 from wal_e.store.drivers.gs.driver import open_driver
+from wal_e.store.drivers.gs.login import credentials
 from wal_e.store.drivers.gs.options import CACERT, EMULATOR, LOCATION, PROJECT
-from wal_e.store.drivers.gs.wire import Call, Upload, address, credentials, open_wire
+from wal_e.store.drivers.gs.wire import Call, Upload, address, open_wire
 from wal_e.store.drivers.object_setup import PATIENCE, is_missing
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl

@@ -7,7 +7,6 @@ A session belongs to one request until its answer is read, so nothing here depen
 import json
 import re
 import threading
-import warnings
 from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,16 +17,16 @@ from typing import Any, Final, Self
 
 from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured, ShortRead, StoreError, Unavailable
-from wal_e.store.drivers.gs.options import CACERT, CREDENTIALS, EMULATOR, ENDPOINT
+from wal_e.store.drivers.gs.login import credentials, import_auth, sentence_of
+from wal_e.store.drivers.gs.options import CACERT, EMULATOR, ENDPOINT
 from wal_e.store.drivers.object_errors import Answer, Service, answer_error, not_the_service
 from wal_e.store.drivers.pace import next_piece, read_whole, timeouts
 from wal_e.store.drivers.retry_after import parse_retry_after
 
 GOOGLE: Final = "https://storage.googleapis.com"
-SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 _MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/=]+)")
-ERRORS_BEGIN: Final = 400
+SUCCESS: Final = range(200, 300)
 UNAUTHORIZED: Final = 401
 # What JSON errors call the things that XML errors have a code for.
 _CODES: Final = {
@@ -68,10 +67,15 @@ class Response:
         match = _MD5.search(self._answer.headers.get("X-Goog-Hash", ""))
         return b64decode(match[1]) if match else None
 
-    def is_range(self, start: int, length: int) -> bool:
-        """Whether these bytes are in the answer."""
+    def confirm(self, start: int, length: int | None) -> None:
+        """Raise where these bytes are not in it, all for None: Google tells a checksum of each whole object."""
+        if length is None:
+            if "X-Goog-Hash" not in self._answer.headers:
+                raise not_the_service(self._what, self._wire.service)
+            return
         match = _CONTENT_RANGE.fullmatch(self._answer.headers.get("Content-Range", ""))
-        return match is not None and (int(match[1]), int(match[2])) == (start, start + length - 1)
+        if match is None or (int(match[1]), int(match[2])) != (start, start + length - 1):
+            raise ShortRead(f"{self._what}: asked for bytes {start} to {start + length - 1}, the answer has others")
 
     def json(self) -> dict[str, Any]:
         """The document in the answer; raises `Unavailable` where it is none, or is not there in time."""
@@ -227,6 +231,7 @@ class Wire:
                 data=call.body,
                 timeout=timeouts(self.patience),
                 stream=True,
+                allow_redirects=False,  # Google has none, and what stands elsewhere is not the object
             )
         except (requests.exceptions.RequestException, HTTPError) as error:
             raise _no_answer(what, error) from error
@@ -246,14 +251,14 @@ class Wire:
         except (exceptions.RefreshError, exceptions.InvalidOperation) as error:
             hint = "Check the credentials, and that they have not been withdrawn: gcloud auth application-default login"
             failure = Unavailable if getattr(error, "retryable", False) else Denied
-            raise failure(f"{what}: the login to Google was refused", detail=_said(error), hint=hint) from error
+            raise failure(f"{what}: the login to Google was refused", detail=sentence_of(error), hint=hint) from error
         except exceptions.TransportError as error:
             raise _no_answer(what, error) from error
 
     def _failure(self, what: str, answer: Any) -> StoreError | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
-        if answer.status_code < ERRORS_BEGIN:
+        if answer.status_code in SUCCESS:
             return None
         try:
             said, reason = _message(read_whole(answer.raw, self.patience))
@@ -266,48 +271,13 @@ class Wire:
 
 def open_wire(bucket: str, settings: Settings, patience: float) -> Wire:
     """Return the way to a bucket's service; raises `Misconfigured` where google-auth is missing."""
-    _import_auth()
+    import_auth()
     return Wire(address(settings), service_of(bucket), lambda: credentials(settings), settings[CACERT], patience)
 
 
 def address(settings: Settings) -> str:
     """Return the address of the service."""
     return settings[EMULATOR] or settings[ENDPOINT] or GOOGLE
-
-
-def credentials(settings: Settings) -> Any:
-    """
-    Return the credentials of google-auth, whose token may still have to be fetched.
-
-    Raises `Misconfigured` without any.
-    """
-    auth = _import_auth()
-    if settings[EMULATOR]:
-        return auth.credentials.AnonymousCredentials()
-    try:
-        if settings[CREDENTIALS]:
-            with warnings.catch_warnings():
-                # It warns of files from strangers; this one is named by whoever runs us.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return auth.load_credentials_from_file(settings[CREDENTIALS], scopes=[SCOPE])[0]
-        return auth.default(scopes=[SCOPE])[0]
-    except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
-        hint = "Set GOOGLE_APPLICATION_CREDENTIALS to a file with credentials that can be read."
-        raise Misconfigured("no credentials for Google", detail=_said(error), hint=hint) from error
-
-
-def _import_auth() -> Any:
-    try:
-        import google.auth  # noqa: PLC0415 - only Google needs it
-        import google.auth.credentials  # noqa: PLC0415 - the same
-        import google.auth.exceptions  # noqa: PLC0415 - the same
-    except ImportError as error:
-        raise Misconfigured(
-            "Google Cloud Storage needs a library that is not installed",
-            detail=f"Python says: {error}.",
-            hint="Install it into the environment of WAL-E: pip install 'google-auth>=2.30'",
-        ) from error
-    return google.auth
 
 
 def service_of(bucket: str) -> Service:
@@ -327,13 +297,9 @@ def _no_answer(what: str, error: Exception) -> StoreError:
 
     if isinstance(error, requests.exceptions.SSLError):
         hint = "Set WALE_GS_CACERT to the file with the authority's certificate."
-        return Misconfigured(f"{what}: no safe connection to Google", detail=_said(error), hint=hint)
+        return Misconfigured(f"{what}: no safe connection to Google", detail=sentence_of(error), hint=hint)
     hint = "Check the network, the endpoint and the service."
-    return Unavailable(f"{what}: no answer from Google", detail=_said(error), hint=hint)
-
-
-def _said(error: Exception) -> str:
-    return f"It says: {' '.join(str(error).split())[:300].rstrip('.')}."
+    return Unavailable(f"{what}: no answer from Google", detail=sentence_of(error), hint=hint)
 
 
 def _message(content: bytes) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from wal_e.errors import Misconfigured
 from wal_e.store.api import PATIENCE, Capabilities, Store
 from wal_e.store.drivers.endpoint import read_certificates
 from wal_e.store.drivers.fresh_login import FreshLogin
+from wal_e.store.drivers.object_clients import import_obstore
 from wal_e.store.drivers.object_errors import Service
-from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, import_obstore, open_object_store
+from wal_e.store.drivers.object_store import MAX_OBJECT, Kind, ObjectStore, open_object_store
 from wal_e.store.drivers.s3.options import (
     ACCESS_KEY_ID,
     CA_BUNDLE,

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured
 from wal_e.store.drivers.bare_request import BareRequest, send
+from wal_e.store.drivers.object_clients import import_obstore
 from wal_e.store.drivers.object_errors import store_error
 from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
-from wal_e.store.drivers.object_store import import_obstore
 from wal_e.store.drivers.s3.driver import (
     FALLBACK_REGION,
     client_options,

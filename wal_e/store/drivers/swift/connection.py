@@ -14,6 +14,7 @@ class BoundedConnection(HTTPConnection):  # type: ignore[misc] # swiftclient has
     def __init__(self, url: str, patience: float, **options: Any) -> None:
         super().__init__(url, **options)
         self._patience = patience
+        self.requests_args["allow_redirects"] = False  # requests would take our token along to wherever it is sent
         for scheme in ("http://", "https://"):
             self.request_session.mount(scheme, LargeBlocks())
 
