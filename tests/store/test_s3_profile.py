@@ -146,6 +146,50 @@ def test_keys_in_the_environment_beat_the_files_and_nothing_is_mixed(variables: 
     assert settings[CA_BUNDLE] == "/etc/other.pem"
 
 
+@pytest.mark.parametrize(
+    "signer",
+    [
+        {"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "env"},
+        {"AWS_INSTANCE_PROFILE": "true"},
+        {"AWS_ROLE_ARN": "arn:env", "AWS_WEB_IDENTITY_TOKEN_FILE": "/env", "AWS_ENDPOINT_URL_STS": "https://sts"},
+        {"WALE_AWS_CREDENTIAL_PROCESS": "print-keys"},
+    ],
+    ids=lambda signer: next(iter(signer)),
+)
+@pytest.mark.parametrize("place", [{"AWS_REGION": "mine"}, {"WALE_S3_ENDPOINT": "https+path://mine:9000"}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "nonsense",
+        "[default]\nendpoint_url = http://elsewhere\nregion = other\nca_bundle = /gone",
+        "[default]\nsso_session = x",
+    ],
+)
+def test_who_has_set_all_that_is_needed_does_not_notice_the_files(
+    signer: dict[str, str], place: dict[str, str], config: str, home: Path
+) -> None:
+    """As the original needed it: somebody's ~/.aws must neither stop archiving nor move the archive elsewhere."""
+    (home / ".aws/config").write_text(config)
+    (home / ".aws/credentials").write_bytes(b"\xff\xfe")
+    settings = complete(signer | place)
+    find_login(settings)
+    assert (settings[REGION], settings[ENDPOINT] is None) == (place.get("AWS_REGION", ""), "AWS_REGION" in place)
+    assert not settings[CA_BUNDLE]
+
+
+def test_a_web_identity_whose_service_is_not_known_gets_the_region_of_the_files() -> None:
+    role = {"AWS_ROLE_ARN": "arn:env", "AWS_WEB_IDENTITY_TOKEN_FILE": "/env"}
+    settings = complete(role | {"WALE_S3_ENDPOINT": "https://mine"})
+    assert find_login(settings).address == "https://sts.eu-north-1.amazonaws.com"
+
+
+@pytest.mark.parametrize("named", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_a_file_that_is_named_is_read_even_where_all_is_set(named: str, home: Path) -> None:
+    (home / "named").write_text("[default]\nca_bundle = /etc/named.pem\n")
+    keys_and_place = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "mine"}
+    assert complete(keys_and_place | {named: str(home / "named")})[CA_BUNDLE] == "/etc/named.pem"
+
+
 def test_half_a_key_in_the_environment_is_not_completed_from_a_file() -> None:
     with pytest.raises(Misconfigured, match="half of the access key"):
         find_login(complete({"AWS_ACCESS_KEY_ID": "AKIAENV"}))

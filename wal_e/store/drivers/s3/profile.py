@@ -2,7 +2,9 @@
 AWS's own files, `~/.aws/credentials` and `~/.aws/config`: what the profile in use says of what is not set here.
 
 Who shall sign is one setting: where a key, a role or the instance's profile is set here, nothing of that is taken from
-the files. Profiles that ask for a login which we do not do are refused, so that nobody else signs in their place.
+the files. Where the service is known as well, as the original wanted it, files that nobody has named are not looked at:
+they may be of another program's account, or broken. Profiles that ask for a login which we do not do are refused, so
+that nobody else signs in their place.
 """
 
 import configparser
@@ -28,6 +30,7 @@ from wal_e.store.drivers.s3.options import (
     SECRET_KEY,
     SESSION_NAME,
     SESSION_TOKEN,
+    STS_ENDPOINT,
     TOKEN_FILE,
 )
 
@@ -45,6 +48,7 @@ _ROLE: Final[Mapping[str, AnyOption]] = {
 }
 _PROCESS: Final[Mapping[str, AnyOption]] = {"credential_process": PROCESS}
 _SIGNERS: Final = (ACCESS_KEY_ID, SECRET_KEY, INSTANCE_PROFILE, PROCESS)
+_NAMES: Final = (PROFILE, CREDENTIALS_FILE, CONFIG_FILE)
 _ELSEWHERE: Final = ("source_profile", "credential_source", "sso_session", "sso_start_url", "sso_account_id")
 
 Said = dict[str, tuple[str, Path]]
@@ -67,10 +71,12 @@ def complete(settings: Settings) -> Settings:
     Raises `Misconfigured` where a file is none of AWS's or cannot be read, where the profile that was asked for is not
     there, and where it asks for a login that we do not do.
     """
+    named, signed = any(settings[option] for option in _NAMES), _has_signer(settings)
+    if signed and not named and _has_place(settings):
+        return settings
     said = read_profile(settings)
     wanted = dict(_PLACE)
-    web_identity = settings[ROLE] and settings[TOKEN_FILE]
-    if not web_identity and not any(settings[option] for option in _SIGNERS):
+    if not signed:
         wanted |= _login(said, settings[PROFILE] or DEFAULT)
     return settings.filled(
         {
@@ -95,6 +101,20 @@ def read_profile(settings: Settings) -> Said:
     said = {key: (text, file.path) for section, file in found for key, text in section.items() if text}
     service = _service(config.get(f"services {said['services'][0]}", {})) if "services" in said else ""
     return said | ({"endpoint_url": (service, files[0].path)} if service else {})
+
+
+def _has_signer(settings: Settings) -> bool:
+    return _has_web_identity(settings) or any(settings[option] for option in _SIGNERS)
+
+
+def _has_web_identity(settings: Settings) -> bool:
+    return bool(settings[ROLE] and settings[TOKEN_FILE])
+
+
+def _has_place(settings: Settings) -> bool:
+    """Whether it is set whom to ask: for the bucket, and for a web identity's keys, which a region tells, too."""
+    known = bool(settings[REGION])
+    return known or (settings.is_set(ENDPOINT) and (settings.is_set(STS_ENDPOINT) or not _has_web_identity(settings)))
 
 
 def _login(said: Said, name: str) -> Mapping[str, AnyOption]:
