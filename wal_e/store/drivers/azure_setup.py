@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from wal_e.config import Settings
 from wal_e.errors import Misconfigured, UsageError
 from wal_e.store.drivers.azure import AUTHORITY, CACERT, azure_config, open_driver, service_of
-from wal_e.store.drivers.bare_request import BareRequest, send
-from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
+from wal_e.store.drivers.bare_request import BareRequest
+from wal_e.store.drivers.object_setup import PATIENCE, answer_to, are_credentials_good, is_missing, was_made
 from wal_e.store.endpoint import Endpoint
 from wal_e.store.url import ArchiveUrl
 
@@ -60,7 +60,7 @@ def create_container(url: ArchiveUrl, settings: Settings) -> bool:
             return False
     what, service = f'could not create the container "{url.container}"', service_of(url.container)
     request = replace(_request(url, azure_config(settings)), authorities=settings[CACERT])
-    answer = send(request, what, service)
+    answer = answer_to(request, what, service)
     hint = f"Let somebody create it who may; a signature must be one of the account: {service.create_hint}"
     return was_made(answer, what, service, exists=_EXISTS, hint=hint)
 
@@ -71,9 +71,9 @@ def _request(url: ArchiveUrl, config: dict[str, Any]) -> BareRequest:
     headers = {"Content-Type": _TYPE, "x-ms-date": formatdate(usegmt=True), "x-ms-version": _VERSION}
     if "account_key" in config:
         text = _signed_text(headers, config["account_name"], urlsplit(address).path)
-        return BareRequest("PUT", asked, headers | {"Authorization": _shared_key(config, text)})
+        return BareRequest("PUT", asked, headers | {"Authorization": _shared_key(config, text)}, b"")
     if "sas_key" in config:
-        return BareRequest("PUT", f"{asked}&{config['sas_key']}", headers)
+        return BareRequest("PUT", f"{asked}&{config['sas_key']}", headers, b"")
     raise UsageError(
         f'the container "{url.container}" cannot be created by an identity from here',
         hint=f"Create it with Azure's own tool: {service_of(url.container).create_hint} "

@@ -1,10 +1,12 @@
 """What `wal-e check` asks of a store of buckets before there is an archive: who we are there, and what is missing."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
-from wal_e.errors import ContainerMissing, Denied, StoreError
+from wal_e.errors import ContainerMissing, Denied, Misconfigured, StoreError, Unavailable
 from wal_e.store.api import Store
+from wal_e.store.drivers.bare_request import BareRequest, NoReplyError, send
 from wal_e.store.drivers.object_errors import Answer, Service, answer_error
 from wal_e.store.drivers.object_store import NOWHERE
 from wal_e.store.url import ArchiveUrl
@@ -60,6 +62,23 @@ def is_missing(store: Store, url: ArchiveUrl) -> bool:
     except Denied:
         return False
     return False
+
+
+def answer_to(request: BareRequest, what: str, service: Service) -> Answer:
+    """
+    Make a request to the service, and return its answer, errors too; `what` says what could not be done.
+
+    Raises `Unavailable` where no answer comes, `Misconfigured` where no connection is safe.
+    """
+    try:
+        status, content = send(request)
+    except NoReplyError as error:
+        if error.safe:
+            hint = "Check the network, the endpoint and the service."
+            raise Unavailable(f"{what}: no answer from {service.label}", detail=f"{error}", hint=hint) from None
+        text = f"{what}: no safe connection to {service.label}"
+        raise Misconfigured(text, detail=f"{error}", hint=service.tls_hint) from None
+    return replace(Answer.of(ValueError(content.decode("utf-8", "replace"))), status=status)
 
 
 def was_made(answer: Answer, what: str, service: Service, *, exists: str, hint: str) -> bool:

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from wal_e.config import Option, Settings
 from wal_e.errors import Denied, Misconfigured, Unavailable
+from wal_e.store.drivers.bare_request import BareRequest
 from wal_e.store.drivers.s3.ask import Question, ask, no_credentials
 from wal_e.store.drivers.s3.keys import Keys
 from wal_e.store.drivers.s3.options import (
@@ -34,6 +35,7 @@ AGENT: Final = "the container's agent"
 STS: Final = "the Security Token Service"
 _ROLES: Final = "/latest/meta-data/iam/security-credentials/"
 _LIFE: Final = "21600"  # of an instance's token in seconds, the most that it gives
+TIMEOUT: Final = 10.0  # seconds for each wait, where the caller is as patient
 PROCESS_TIMEOUT: Final = 60.0  # seconds
 _NAMES: Final = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
 _RESULT: Final = {name: re.compile(rf"<{name}>\s*([^<\s]+)\s*</{name}>") for name in _NAMES}
@@ -43,12 +45,13 @@ def instance_keys(address: str, patience: float) -> Keys:
     """Ask an instance's metadata, by the protocol's second version: a token, the role's name, its keys."""
     hint = "Give the instance a role with an instance profile; from within a container its hop limit has to be 2."
     life = {"X-aws-ec2-metadata-token-ttl-seconds": _LIFE}
-    first = Question(INSTANCE, f"{address}/latest/api/token", hint, "PUT", life, patience=patience)
-    roles = replace(
-        first, method="GET", url=f"{address}{_ROLES}", headers={"X-aws-ec2-metadata-token": ask(first).strip()}
-    )
-    role = quote(ask(roles).strip().partition("\n")[0])
-    return parse_keys(INSTANCE, ask(replace(roles, url=f"{address}{_ROLES}{role}")), "Token", hint)
+    wait = min(TIMEOUT, patience)
+    first = BareRequest("PUT", f"{address}/latest/api/token", life, direct=True, patience=wait)
+    token = {"X-aws-ec2-metadata-token": ask(Question(INSTANCE, hint, first)).strip()}
+    roles = replace(first, method="GET", url=f"{address}{_ROLES}", headers=token)
+    role = quote(ask(Question(INSTANCE, hint, roles)).strip().partition("\n")[0])
+    keys = replace(roles, url=f"{address}{_ROLES}{role}")
+    return parse_keys(INSTANCE, ask(Question(INSTANCE, hint, keys)), "Token", hint)
 
 
 def container_keys(url: str, settings: Settings, patience: float) -> Keys:
@@ -57,7 +60,8 @@ def container_keys(url: str, settings: Settings, patience: float) -> Keys:
     in_file = settings[CONTAINER_TOKEN_FILE]
     token = _read(in_file, CONTAINER_TOKEN_FILE) if in_file else settings[CONTAINER_TOKEN]
     headers = {"Authorization": token} if token else {}
-    return parse_keys(AGENT, ask(Question(AGENT, url, hint, headers=headers, patience=patience)), "Token", hint)
+    request = BareRequest("GET", url, headers, direct=True, patience=min(TIMEOUT, patience))
+    return parse_keys(AGENT, ask(Question(AGENT, hint, request)), "Token", hint)
 
 
 def role_keys(url: str, settings: Settings, patience: float) -> Keys:
@@ -71,18 +75,10 @@ def role_keys(url: str, settings: Settings, patience: float) -> Keys:
         "WebIdentityToken": _read(settings[TOKEN_FILE], TOKEN_FILE),
     }
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    question = Question(
-        STS,
-        url,
-        hint,
-        "POST",
-        headers,
-        urlencode(asked).encode(),
-        direct=False,
-        cacert=settings[CA_BUNDLE],
-        patience=patience,
+    request = BareRequest(
+        "POST", url, headers, urlencode(asked).encode(), settings[CA_BUNDLE], patience=min(TIMEOUT, patience)
     )
-    text = ask(question)
+    text = ask(Question(STS, hint, request))
     found = {name: match[1] for name, pattern in _RESULT.items() if (match := pattern.search(text))}
     try:
         until = parse_time(found["Expiration"])

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from wal_e.config import Settings
 from wal_e.errors import Denied, Misconfigured
-from wal_e.store.drivers.bare_request import BareRequest, send
+from wal_e.store.drivers.bare_request import BareRequest
 from wal_e.store.drivers.object_clients import import_obstore
 from wal_e.store.drivers.object_errors import store_error
-from wal_e.store.drivers.object_setup import PATIENCE, are_credentials_good, is_missing, was_made
+from wal_e.store.drivers.object_setup import PATIENCE, answer_to, are_credentials_good, is_missing, was_made
 from wal_e.store.drivers.s3.driver import (
     FALLBACK_REGION,
     client_options,
@@ -70,7 +70,8 @@ def create_container(url: ArchiveUrl, settings: Settings) -> bool:
     at_amazon = f"{urlsplit(root).hostname}".endswith(_AMAZON)
     body = _located(region) if at_amazon and region != FALLBACK_REGION else b""
     signed = _signed(url.container, config, root, settings)
-    answer = send(BareRequest("PUT", signed, body=body, authorities=settings[CA_BUNDLE]), what, service)
+    kind = {"Content-Type": "application/octet-stream"}
+    answer = answer_to(BareRequest("PUT", signed, kind, body, settings[CA_BUNDLE]), what, service)
     if answer.code == _TAKEN:
         hint = "Names are shared by all users of the service: choose another one."
         raise Denied(f"{what}: somebody else has one of this name", detail=answer.detail(service), hint=hint)
