@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wal_e.config import Option, Origin, apply_envdir, load, parse_bool, parse_choice, parse_count, parse_text
+from wal_e.config import (
+    AnyOption,
+    Option,
+    Origin,
+    apply_envdir,
+    load,
+    parse_bool,
+    parse_choice,
+    parse_count,
+    parse_text,
+)
 from wal_e.config import read_envdir as read
 from wal_e.config.rows import (
     FILE_PREFIX,
@@ -24,6 +34,8 @@ from wal_e.config.rows import (
     refuse_plain_text,
 )
 from wal_e.errors import UsageError
+from wal_e.store.drivers import azure
+from wal_e.store.drivers.s3 import options as s3
 
 USER = Option("swift-user", ("SWIFT_USER", "OS_USERNAME"), "who", "nobody", parse_text)
 KEY = Option("swift-password", ("SWIFT_PASSWORD",), "key", "", parse_text, secret=True)
@@ -176,6 +188,19 @@ def test_secrets_are_never_shown() -> None:
     with pytest.raises(UsageError) as caught:
         _ = settings[PIN]
     assert "sesame" not in f"{caught.value} {caught.value.detail} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:hunter2@host", "https://host/?sv=1&sig=hunter2", "https+path://me:hunter2@host:1"]
+)
+@pytest.mark.parametrize("option", [s3.ENDPOINT, azure.ENDPOINT], ids=lambda option: option.name)
+def test_an_address_that_is_refused_keeps_the_secret_that_is_in_it(option: AnyOption, address: str) -> None:
+    """A signature is pasted together with its address, as the portal shows it."""
+    settings = load([option], environ={option.variables[0]: address})
+    with pytest.raises(UsageError) as caught:
+        _ = settings[option]
+    assert "host" in (caught.value.detail or "")
+    assert "hunter2" not in f"{caught.value} {caught.value.detail} {caught.value.hint} {settings!r}"
 
 
 def test_flags_beat_variables_among_prefixes_too() -> None:

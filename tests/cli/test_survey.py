@@ -101,6 +101,7 @@ def test_the_command_shows_value_and_origin_and_no_secret(
     monkeypatch.setenv("WALG_SWIFT_PREFIX", "swift://c/p")
     monkeypatch.setenv("SWIFT_PASSWORD", "hunter2")
     monkeypatch.setenv("SWIFT_AUTHURL", "https://me:hunter3@k/v3")
+    monkeypatch.setenv("SWIFT_STORAGE_URL", "https://k/v1/me?temp_url_sig=hunter4")
     words = ["--envdir", tmp_path / "env", "--config", tmp_path / "wal-e.toml", "--swift-user", "me", "config"]
     code, out, err = wal_e(*words)
     assert (code, err) == (0, "")
@@ -109,6 +110,7 @@ def test_the_command_shows_value_and_origin_and_no_secret(
     assert lines["swift-prefix"][1:] == ["swift://c/p", "the", "variable", "WALG_SWIFT_PREFIX"]
     assert lines["swift-password"][1] == "***"
     assert lines["swift-auth-url"][1] == "https://***@k/v3"
+    assert lines["swift-storage-url"][1] == "https://k/v1/me?***"
     assert lines["compression-level"][1:] == ["3", "the", "default"]
     assert "s3-prefix" not in lines
     document = {row["name"]: row for row in json.loads(wal_e(*words, "--json")[1])}

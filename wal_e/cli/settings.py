@@ -1,24 +1,20 @@
 """`config`: the settings that are in effect, where each came from, and what is odd about the variables."""
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from wal_e.cli.context import Context
 from wal_e.cli.findings import exit_code, finding_lines, findings_document
 from wal_e.cli.parser import all_options
 from wal_e.cli.render import columns, write_out
-from wal_e.config import AnyOption, Settings, environment
+from wal_e.config import HIDDEN, AnyOption, Settings, environment, without_secrets
 from wal_e.config.rows import GLOBAL_OPTIONS, PREFIXES, archive_address, chosen_prefix
 from wal_e.config.survey import survey
 from wal_e.errors import StoreError, UsageError
 from wal_e.finding import Finding, failed, failure, ok
 from wal_e.store.registry import DRIVERS, driver_for
 from wal_e.store.url import parse_url
-
-_HIDDEN: Final = "***"
-_PASSWORD = re.compile(r"://[^/@\s]*@")
 
 
 def run(context: Context) -> int:
@@ -102,12 +98,7 @@ def _value(settings: Settings, option: AnyOption) -> str:
     text = settings.text(option)
     if text is None:
         return option.default_text
-    return _HIDDEN if option.secret else without_password(text)
-
-
-def without_password(text: str) -> str:
-    """An address without the user and password that it may carry."""
-    return _PASSWORD.sub(f"://{_HIDDEN}@", text)
+    return HIDDEN if option.secret else without_secrets(text)
 
 
 def _document(settings: Settings, option: AnyOption) -> dict[str, Any]:

@@ -7,9 +7,10 @@ reads and writes `os.environ`.
 
 from wal_e.config.envdir import apply_envdir, read_envdir
 from wal_e.config.option import AnyOption, Option, parse_bool, parse_choice, parse_count, parse_text
-from wal_e.config.settings import Origin, Settings, Source, environment, load
+from wal_e.config.settings import HIDDEN, Origin, Settings, Source, environment, load, without_secrets
 
 __all__ = [
+    "HIDDEN",
     "AnyOption",
     "Option",
     "Origin",
@@ -23,4 +24,5 @@ __all__ = [
     "parse_count",
     "parse_text",
     "read_envdir",
+    "without_secrets",
 ]

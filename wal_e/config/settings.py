@@ -7,6 +7,7 @@ Values are parsed when they are asked for, so that a broken setting of a store t
 import difflib
 import enum
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from wal_e.errors import UsageError
 T = TypeVar("T")
 FILE_VARIABLE = "WALE_CONFIG"
 TABLE = "wal-e"
+HIDDEN = "***"
+_LOGIN = re.compile(r"://[^/@\s]*@")
+_QUERY = re.compile(r'(://[^\s"?]*)\?[^\s"]+')
 
 
 class Origin(enum.IntEnum):
@@ -70,7 +74,8 @@ class Settings:
             return option.parse(text)
         except UsageError as error:
             # The parser's message quotes the text, which must not reach a log where it is a secret.
-            detail = None if option.secret else f"{error.message[:1].upper()}{error.message[1:]}."
+            said = without_secrets(error.message)
+            detail = None if option.secret else f"{said[:1].upper()}{said[1:]}."
             raise UsageError(f"{source} cannot be used", detail=detail, hint=error.hint) from None
 
     def source(self, option: AnyOption) -> Source:
@@ -93,10 +98,15 @@ class Settings:
 
     def __repr__(self) -> str:
         shown = (
-            f"{name}={'***' if self._options[name].secret else repr(text)} ({source})"
+            f"{name}={HIDDEN if self._options[name].secret else repr(without_secrets(text))} ({source})"
             for name, (text, source) in sorted(self._set.items())
         )
         return f"Settings({', '.join(shown)})"
+
+
+def without_secrets(text: str) -> str:
+    """Return the text, its addresses without a login and without a query, which may be a signature."""
+    return _QUERY.sub(rf"\1?{HIDDEN}", _LOGIN.sub(f"://{HIDDEN}@", text))
 
 
 def environment() -> dict[str, str]:

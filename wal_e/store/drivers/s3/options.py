@@ -74,8 +74,8 @@ def _file(name: str, variable: str, help_text: str, shown: str | None = None) ->
     return Option(name, (variable,), help_text, "", parse_text, metavar="FILE", group=GROUP, shown=shown)
 
 
-def _address(name: str, variable: str, help_text: str) -> Option[str | None]:
-    return Option(name, (variable,), help_text, None, parse_address, metavar="URL", group=GROUP)
+def _address(name: str, variable: str, help_text: str, *, secret: bool = False) -> Option[str | None]:
+    return Option(name, (variable,), help_text, None, parse_address, metavar="URL", secret=secret, group=GROUP)
 
 
 def _choice(name: str, variables: tuple[str, ...], choices: tuple[str, ...], help_text: str) -> Option[str | None]:
@@ -182,15 +182,18 @@ SESSION_NAME: Final = _text("aws-role-session-name", ("AWS_ROLE_SESSION_NAME",),
 STS_ENDPOINT: Final = _address(
     "aws-sts-endpoint", "AWS_ENDPOINT_URL_STS", "service that gives the role's credentials, if not the region's"
 )
+# Who knows these two gets the keys.
 CONTAINER_PATH: Final = _text(
     "aws-container-credentials-relative-uri",
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",),
     "where a container's agent gives credentials (set by ECS)",
+    secret=True,
 )
 CONTAINER_URL: Final = _address(
     "aws-container-credentials-full-uri",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "the same as a whole address (set by EKS)",
+    secret=True,
 )
 CONTAINER_TOKEN: Final = _text(
     "aws-container-authorization-token",
