@@ -85,6 +85,18 @@ def test_a_failure_is_shared_for_a_moment_and_explained() -> None:
     assert service.asked == 2
 
 
+def test_each_caller_gets_an_error_of_its_own_to_add_to() -> None:
+    service = Service()
+    service.fails = True
+    with pytest.raises(Unavailable):
+        service.after(timedelta(0))
+    first, second = (service.renewing.explain(Exception(MARK)) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    first.detail = "It was tried 3 times."
+    assert second.detail is None
+
+
 @given(st.timedeltas(timedelta(days=-1), timedelta(days=1)))
 def test_renewal_is_before_the_end_and_not_too_early(life: timedelta) -> None:
     when = renewal(START, START + life)

@@ -1,5 +1,6 @@
 """The keys that requests to S3 are signed with, and how temporary ones are renewed in mid-run."""
 
+import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Renewing:
         if self._keys is not None and not due:
             return self._keys
         if self.failure is not None and not due:
-            raise self.failure
+            raise copy.copy(self.failure)
         try:
             self._keys = self._fetch()
         except StoreError as error:
@@ -70,8 +71,8 @@ class Renewing:
         return self._keys
 
     def explain(self, error: BaseException) -> StoreError | None:
-        """Return our error for an exception of obstore that comes from here."""
-        return self.failure if MARK in str(error) else None
+        """Return our error for an exception of obstore that comes from here; each caller's own, to add to."""
+        return copy.copy(self.failure) if MARK in str(error) else None
 
 
 def renewal(now: datetime, until: datetime | None) -> datetime | None:
