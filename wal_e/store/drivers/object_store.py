@@ -21,7 +21,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from wal_e.errors import Denied, Misconfigured, NotFound, ShortRead, StoreError
+from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, StoreError
 from wal_e.store.api import Body, Capabilities, ObjectInfo, check_key
 from wal_e.store.checksum import XXH3, Checksum
 from wal_e.store.drivers.object_clients import Clients, Make, import_obstore
@@ -208,8 +208,14 @@ class ObjectStore:
             raise not_the_service(what, self._kind.service)
 
     def _delete(self, keys: Sequence[str]) -> None:
-        with self._errors(f'could not delete {len(keys)} objects, "{keys[0]}" first'):
-            self._obstore.delete(self._reader, keys)
+        what = f'could not delete {len(keys)} objects, "{keys[0]}" first'
+        try:
+            with self._errors(what):
+                self._obstore.delete(self._reader, keys)
+        except Exists as error:  # a conflict, and not with a name that is taken
+            hint = "Look for what keeps objects: a lease, a legal hold, or a policy of immutability or retention."
+            text = f"{what}: {self._kind.service.label} keeps it"
+            raise Denied(text, detail=error.detail, hint=hint) from error
 
     def _delete_one(self, key: str) -> None:
         try:
