@@ -16,6 +16,8 @@ from wal_e.stop import Stop
 from wal_e.store.api import Store
 
 _REQUESTS: Final = 16
+_BESIDES: Final = 2
+"""Places beside those of a command's threads: uploads that a rate holds up must not keep its lease from renewal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Context:
         deadline = self.settings[STORE_TIMEOUT] if patience is None else patience
         policy = RetryPolicy(deadline=deadline.total_seconds(), tries=self.settings[RETRIES])
         options = StackOptions(
-            concurrency=max(requests, _REQUESTS),
+            concurrency=max(requests + _BESIDES, _REQUESTS),
             retry=policy,
             emit=self.emit,
             upload=self.rate(self.settings[UPLOAD_RATE_LIMIT]) if limited else None,

@@ -2,8 +2,8 @@
 Limits on bytes per second to and from a store, and an end to what is under way when the process is asked to stop.
 
 A limit counts bytes as they flow, in pieces of `CHUNK`, over all threads, and each repeat anew, for the network carries
-it anew: so this stands inside of the repeating, and outside of the bound on requests, whose places are for requests
-that the store works on.
+it anew: so this stands inside of the repeating, and outside of the bound on requests: a download that waits holds no
+place there, while an upload keeps the one of its thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator
