@@ -36,6 +36,7 @@ from wal_e.config.rows import (
 from wal_e.errors import UsageError
 from wal_e.store.drivers import azure
 from wal_e.store.drivers.s3 import options as s3
+from wal_e.store.drivers.s3.options import parse_endpoint
 
 USER = Option("swift-user", ("SWIFT_USER", "OS_USERNAME"), "who", "nobody", parse_text)
 KEY = Option("swift-password", ("SWIFT_PASSWORD",), "key", "", parse_text, secret=True)
@@ -63,6 +64,15 @@ def test_the_strongest_source_wins(
     given = zip(("flag", "envdir", "environment", "file"), Origin, (flag, envdir, environment, file), strict=False)
     wanted = [(value, origin) for value, origin, used in given if used] + [("nobody", Origin.DEFAULT)]
     assert (settings[USER], settings.source(USER).origin) == wanted[0]
+
+
+def test_a_password_in_an_address_that_cannot_be_used_is_not_told() -> None:
+    endpoint = Option("endpoint", ("ENDPOINT",), "where", None, parse_endpoint)
+    settings = load((endpoint,), environ={"ENDPOINT": "http://me:hush@s3.example.org"})
+    with pytest.raises(UsageError) as caught:
+        settings[endpoint]
+    assert "s3.example.org" in str(caught.value.detail)
+    assert "hush" not in f"{caught.value} {caught.value.detail} {caught.value.hint} {settings}"
 
 
 def test_of_several_variables_the_first_that_is_not_empty_counts() -> None:
