@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.faulty import Fail, FaultyStore
 from wal_e.errors import Denied, Exists, Misconfigured, NotFound, ShortRead, Throttled, Unavailable
-from wal_e.events import Event, Message
+from wal_e.events import Event, Level, Message
 from wal_e.store.api import Body, ObjectInfo, read_object
 from wal_e.store.checksum import Checksum
 from wal_e.store.drivers.memory import MemoryStore
@@ -65,6 +65,20 @@ def test_an_outage_is_repeated_with_growing_pauses_until_it_is_over() -> None:
     assert b.time.waits == [0.25, 0.5, 1, 2, 4]
     said = [event.message for event in b.events if isinstance(event, Message)]
     assert said == ['repeating the upload of "k"'] * 5
+
+
+def test_a_lasting_trouble_is_warned_of_now_and_then_and_another_at_once() -> None:
+    b = bench(ALWAYS | {12: lambda: Throttled("slow")}, RetryPolicy(deadline=300, longest_pause=10))
+    with pytest.raises(Unavailable):
+        b.store.head("k")
+    told = [event for event in b.events if isinstance(event, Message)]
+    warned = [event for event in told if event.level is Level.WARNING]
+    assert len(told) > 50
+    assert "slow" in str(told[11].detail)
+    assert [told.index(event) for event in warned[:2]] == [0, 10]  # pauses of 0.25 to 4 and then 5 s: 30 s have passed
+    assert warned[2:4] == told[11:13]
+    assert len(warned) < 14
+    assert warned[0].detail == "no answer. The line is dead. It is tried for 300 s more at most."
 
 
 def test_pauses_are_drawn_from_zero_to_the_longest() -> None:

@@ -18,6 +18,7 @@ from wal_e.store.checksum import Checksum
 from wal_e.units import KIB
 
 T = TypeVar("T")
+REMINDER = 30.0  # seconds between two warnings of one trouble: a log that says it at each try hides what else it says
 SLOWEST = KIB  # bytes per second: at this rate one WAL segment takes four hours, so nobody's recovery lives on it
 
 
@@ -62,6 +63,7 @@ class _Tries:
     size: int = 0
     begun: float = field(init=False)
     arrived: float = field(init=False)
+    warned: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
         self.begun = self.arrived = self.clock.now()
@@ -97,10 +99,21 @@ class _Tries:
                 tried = f"It was tried {self.made} times in {spent:.0f} s."
                 error.detail = f"{error.detail} {tried}" if error.detail else tried
             raise error
-        said = f"{error}. {error.detail or ''}".strip()
-        self.emit(Message("wal_e.store", f"repeating {self.what}", detail=said, hint=error.hint, level=Level.WARNING))
+        self._warn(error, spent)
         self.clock.wait(pause)
         self.made += 1
+
+    def _warn(self, error: StoreError, spent: float) -> None:
+        """Tell of a trouble when it begins and now and then while it lasts; each of its tries is for debugging."""
+        said, now = f"{error}. {error.detail or ''}".strip(), self.clock.now()
+        fresh = self.warned is None or self.warned[0] != said or now - self.warned[1] >= REMINDER
+        if fresh:
+            self.warned = said, now
+        left = f"It is tried for {self.policy.deadline - spent:.0f} s more at most."
+        level = Level.WARNING if fresh else Level.DEBUG
+        self.emit(
+            Message("wal_e.store", f"repeating {self.what}", detail=f"{said} {left}", hint=error.hint, level=level)
+        )
 
     def _worthwhile(self, error: StoreError) -> bool:
         if self.policy.tries is not None and self.made >= self.policy.tries:
