@@ -109,7 +109,15 @@ def test_plain_http_has_no_certificate(tls: int) -> None:
 def test_a_name_that_cannot_resolve(url: str) -> None:
     (finding,) = found(url)
     assert (finding.name, finding.verdict) == ("name", Verdict.FAILED)
+    assert url.split("/")[2] in finding.seen
     assert "resolv.conf" in (finding.hint or "")
+
+
+def test_a_password_in_an_address_that_does_not_resolve_is_not_told() -> None:
+    for url in ("https://user:secret@two..dots/v3", "https://user:secret@host:port/v3"):
+        (finding,) = found(url)
+        assert finding.verdict is Verdict.FAILED
+        assert "secret" not in repr(finding)
 
 
 def test_nobody_at_the_port() -> None:
@@ -126,6 +134,7 @@ def test_a_proxy_in_between_is_named_and_looked_at_in_place_of_the_store(tls: in
     assert "secret" not in repr(findings)
     last = found("https://store.example/v1", True, {"https_proxy": "two..dots"})[-1]
     assert (last.name, last.verdict) == ("name", Verdict.FAILED)
+    assert "two..dots" in last.seen
     assert "no_proxy" in (last.hint or "")
 
 

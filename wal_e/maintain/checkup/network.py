@@ -43,18 +43,20 @@ def look(endpoint: Endpoint, variables: Mapping[str, str]) -> Iterator[Finding]:
     `variables` say whether a proxy is in between. Then the proxy's name and connection are looked at, and what is
     behind it is left to the requests.
     """
-    what, hint = endpoint.what, f"Check the address of {endpoint.what}, and /etc/resolv.conf."
+    what, hint = endpoint.what, f"Check the address of {endpoint.what} (its region, too), and /etc/resolv.conf."
+    name = urlsplit(endpoint.url).netloc.rpartition("@")[2]
     try:
         place = _place(endpoint.url)
         proxy = proxy_for(place.scheme, f"{place}", variables)
         if proxy is not None:
-            name, address = proxy
-            yield ok("proxy", f"requests to {place.host} go through the one that {name} names")
-            hint = f"Check {name}, or add {place.host} to no_proxy if the store is on this side of the proxy."
+            variable, address = proxy
+            yield ok("proxy", f"requests to {place.host} go through the one that {variable} names")
+            hint = f"Check {variable}, or add {place.host} to no_proxy if the store is on this side of the proxy."
             what, place = "the proxy", _place(address if "://" in address else f"http://{address}")
+        name = place.host
         socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:  # ValueError: a port that is no number, a name that cannot be one
-        yield failed("name", f"the address of {what} does not resolve: {_said(error)}", hint)
+        yield failed("name", f"the address of {what} does not resolve: {name}: {_said(error)}", hint)
         return
     if not _is_number(place.host):
         yield ok("name", f"{place.host} resolves")
