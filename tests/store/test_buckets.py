@@ -123,6 +123,12 @@ def test_what_each_answer_means(error: Said, kind: type[StoreError]) -> None:
     assert type(store_error(error, "could not store x", SERVICE)) is kind
 
 
+def test_a_name_that_the_service_does_not_take_leads_to_the_address() -> None:
+    error = store_error(answered(400, "InvalidResourceName"), "could not list x", SERVICE)
+    assert type(error) is Misconfigured
+    assert "the archive's address" in str(error.hint)
+
+
 def test_a_signed_address_is_not_shown() -> None:
     for text in (
         "Error performing GET https://h/c/b?sv=1&sig=SECRET - status code: 403 Forbidden",
@@ -192,6 +198,19 @@ def test_nobody_listening_is_unavailable(buckets: Buckets) -> None:
             with pytest.raises(Unavailable) as caught:
                 verb()
             assert caught.value.detail
+
+
+@pytest.mark.slow
+def test_an_endpoint_without_the_account_is_never_an_absent_object_h14(
+    azure_buckets: Buckets, container_name: Callable[[], str]
+) -> None:
+    """Azurite takes the container for the account then, and says 404 to everything."""
+    info, name = azure_buckets.info, azure_buckets.create(container_name())
+    store = open_bucket("wabs", name, info.environment() | {"WABS_ENDPOINT": info.url})
+    for verb in (lambda: list(store.list()), lambda: store.head("f/k"), lambda: read_object(store, "f/k")):
+        with pytest.raises(Misconfigured) as caught:
+            verb()
+        assert "endpoint" in str(caught.value.hint)
 
 
 @pytest.mark.slow

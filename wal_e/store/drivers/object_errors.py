@@ -7,6 +7,8 @@ the text. Of that text only these are shown: the rest may hold a signed address.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from wal_e.errors import (
@@ -60,6 +62,7 @@ _BAD_LOGIN = frozenset(
 _BUSY = frozenset({"SlowDown", "ServerBusy", "TooManyRequests", "RequestLimitExceeded"})
 _AGAIN = frozenset({"RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "OperationTimedOut"})
 _SKEWED = frozenset({"RequestTimeTooSkewed"})
+_BAD_NAME = frozenset({"InvalidResourceName", "InvalidBucketName", "OutOfRangeInput"})
 _BAD_REQUEST = 400
 _UNAUTHORIZED = 401
 _REFUSED = frozenset({401, 403})
@@ -178,6 +181,23 @@ def not_the_service(what: str, service: Service, detail: str | None = None) -> U
     return Unavailable(f"{what}: the answer is not one of {service.label}", detail=detail, hint=hint)
 
 
+@contextmanager
+def listing(what: str, service: Service) -> Iterator[None]:
+    """
+    No listing is of something absent: a 404 that does not mean the container comes from another place than is meant.
+
+    With a code it is the service's own, about its address; without one it is somebody else's page.
+    """
+    try:
+        yield
+    except NotFound as error:
+        if error.__cause__ is None or not Answer.of(error.__cause__).code:
+            raise not_the_service(what, service, error.detail) from error
+        hint = "Check the endpoint, and the account's name in it."
+        message = f"{what}: {service.label} does not know the address"
+        raise Misconfigured(message, detail=error.detail, hint=hint) from error
+
+
 def _by_code(answer: Answer, what: str, service: Service, detail: str) -> StoreError | None:
     """Return the error for a code that means more than its status."""
     if answer.code in _BAD_BYTES:
@@ -204,6 +224,8 @@ def _by_status(answer: Answer, what: str, service: Service, detail: str) -> Stor
     said = _ELSEWHERE if status in _REDIRECTS else "did not accept the request"
     kind, text = _FINAL.get(status, (Misconfigured, f"{service.label} {said}"))
     hint = _WHERE_HINT if kind is Misconfigured else None
+    if answer.code in _BAD_NAME:
+        hint = "Check the archive's address, whose first part is small letters, digits and hyphens, and the endpoint."
     return kind(f"{what}: {text}", detail=detail, hint=hint)
 
 

@@ -29,6 +29,7 @@ from wal_e.store.drivers.object_errors import (
     Answer,
     Service,
     container_missing,
+    listing,
     not_the_service,
     store_error,
 )
@@ -182,13 +183,10 @@ class ObjectStore:
         yield from listing
 
     def _entries(self, what: str, folder: str, begin: str) -> Iterator[Any]:
-        try:
-            with self._errors(what):
-                for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
-                    self._container_seen = True
-                    yield from page
-        except NotFound as error:  # a service says what is missing: this is a proxy's
-            raise not_the_service(what, self._kind.service, error.detail) from error
+        with listing(what, self._kind.service), self._errors(what):
+            for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
+                self._container_seen = True
+                yield from page
         self._container_seen = True
 
     def _confirm_empty(self, what: str, folder: str, begin: str) -> None:
