@@ -65,20 +65,33 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
     clock = [0.0]
     lines = Lines(Log({"stderr"}), now=lambda: clock[0])
     for done in range(1001):
+        clock[0] = done / 40  # a tenth in 2.5 s
         lines.update(Progress("backup-push", done, 1000, done // 2))
     said = capsys.readouterr().err
     assert said.count("MSG: backup-push goes on") == 10
     assert "1000 B of 1000 B done (100 %), 500 B transferred." in said
-    clock[0] = 31
+    clock[0] += 31
     lines.update(Progress("backup-push", 1000, 1000, 500))
     lines.update(Progress("backup-push", 0, 0, 0))
     assert capsys.readouterr().err.count("MSG:") == 1
 
 
+def test_what_is_done_at_once_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    lines = Lines(Log({"stderr"}), now=lambda: clock[0])
+    for done in range(1001):
+        clock[0] = done / 600
+        lines.update(Progress("backup-push", done, 1000, done // 2))
+    assert capsys.readouterr().err == ""
+
+
 def test_what_was_taken_over_is_told_where_there_is_any(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(Log({"stderr"}))
+    clock = [0.0]
+    lines = Lines(Log({"stderr"}), now=lambda: clock[0])
+    clock[0] = 10
     lines.update(Progress("backup-push", 500, 1000, 100))
     assert "reused" not in capsys.readouterr().err
+    clock[0] = 20
     lines.update(Progress("backup-push", 1000, 1000, 100, reused=900))
     assert "1000 B of 1000 B done (100 %), 100 B transferred, 900 B reused." in capsys.readouterr().err
 

@@ -47,7 +47,7 @@ def wait_for_wal(
             Message(
                 __name__,
                 "blocking on sending WAL segments",
-                detail=f"Waiting until {missing[0]} to {missing[-1]} are in the archive.",
+                detail=f"Waiting for {missing[0]}{f' to {missing[-1]}' if missing[1:] else ''}.",
             )
         )
     while missing and (waited := time.monotonic() - begun) < timeout.total_seconds():

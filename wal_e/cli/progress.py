@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import rich.progress
 
 _SECONDS: Final = 30.0
+_APART: Final = 2.0
+"""Seconds between two lines at least: what is done in less needs none, for its end has a message of its own."""
 _SHARE: Final = 0.1
 
 
 class Lines:
-    """Logs progress at each tenth of the whole, and when half a minute has passed without a line."""
+    """Logs progress at a further tenth of the whole, 2 s apart at least, and after half a minute without a line."""
 
     def __init__(self, log: Log, now: Callable[[], float] = time.monotonic) -> None:
         self._log = log
@@ -29,7 +31,7 @@ class Lines:
     def update(self, progress: Progress) -> None:
         """Takes note of progress, and logs it where that is due."""
         tenth = int(progress.done / progress.total / _SHARE) if progress.total else 0
-        if tenth <= self._last_tenth and self._now() - self._last_time < _SECONDS:
+        if self._now() - self._last_time < (_APART if tenth > self._last_tenth else _SECONDS):
             return
         self._last_time, self._last_tenth = self._now(), tenth
         percent = f" ({progress.done * 100 // progress.total} %)" if progress.total else ""
