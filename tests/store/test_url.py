@@ -46,6 +46,8 @@ def test_addresses(text: str, url: ArchiveUrl) -> None:
         "swift://c/../d",
         "swift://c/./d",
         "swift://c/a\nb",
+        "s3://c/a b",
+        "s3://c/main ",
         "file://localhost",
         "file:///",
         "file://server/share",

@@ -61,4 +61,8 @@ def _folder(text: str, host: str, path: str) -> ArchiveUrl:
 def _container(text: str, scheme: str, host: str, path: str) -> ArchiveUrl:
     if not host:
         raise UsageError(f'"{text}" names no container', hint=f"Write it like {scheme}://container/path.")
+    if " " in text:
+        raise UsageError(
+            f'the archive address "{text}" holds a space', hint="Take another name for it, without spaces."
+        )
     return ArchiveUrl(scheme, host, path)
