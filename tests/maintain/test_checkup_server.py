@@ -73,6 +73,23 @@ def test_good_commands(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "setting",
+    [
+        "AWS_SECRET_ACCESS_KEY=hush",
+        "SWIFT_PASSWORD='hush hush'",
+        'WABS_SAS_TOKEN="sv=1&sig=hush"',
+        "AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=hush'",
+        "os_password=hush",
+    ],
+)
+@pytest.mark.parametrize("program", ["wal-e wal-push %p", "archive.sh %p"])
+def test_a_secret_in_the_command_is_not_shown(setting: str, program: str) -> None:
+    (finding,) = judge_command(f"env {setting} WALE_S3_PREFIX=s3://b/p {program}")
+    assert "hush" not in repr(finding)
+    assert f"*** WALE_S3_PREFIX=s3://b/p {program}" in finding.seen
+
+
+@pytest.mark.parametrize(
     ("text", "verdict", "said"),
     [
         ("/bin/true", Verdict.FAILED, "archives nothing"),

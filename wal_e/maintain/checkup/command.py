@@ -19,10 +19,15 @@ _LOSES: Final = {
 }
 _DELETED: Final = "PostgreSQL would then delete WAL that was never archived."
 
+_SECRET = re.compile(
+    r"(?i)([\w-]*(?:password|passwd|secret|token|key|connection_string)[\w-]*=)(\"[^\"]*\"|'[^']*'|[^\s;|&]+)"
+)
+
 
 def judge_command(text: str) -> Iterator[Finding]:
-    """Yields what is wrong with a command that is set, or that nothing is."""
+    """Yields what is wrong with a command that is set, or that nothing is; a secret in it is not shown."""
     words = _words(text)
+    text = _SECRET.sub(r"\1***", text)
     findings = [*_what_runs(text, words), *_failures_lost(words)]
     if not findings and "%p" not in text.replace("%%", ""):
         findings.append(failed(NAME, "%p is missing, so wal-push gets no file", f"Write {GOOD}"))
