@@ -19,7 +19,8 @@ _REFUSED: Final = frozenset({400, 401, 403})
 _LATER: Final = frozenset({408, 410, 429})  # an instance's service says 410 while it is being updated
 _SERVER_ERRORS: Final = 500
 _HINT: Final = (
-    "Check AZURE_CLIENT_ID, AZURE_TENANT_ID and the secret or token; for a managed identity, that this host has it."
+    "Check AZURE_CLIENT_ID, AZURE_TENANT_ID and the secret or token; for a managed identity, that this host has it. "
+    "An identity logs in where neither WABS_ACCESS_KEY nor WABS_SAS_TOKEN is set."
 )
 
 
