@@ -365,7 +365,10 @@ static int become_python(char *const *argv)
         memcpy(slash + 1, SIBLING, sizeof SIBLING);
         execv(path, argv);
     }
-    fprintf(stderr, "wal-e: cannot run %s: %s\n", slash != NULL ? path : SIBLING, strerror(errno));
+    fprintf(stderr,
+            "wal-e: cannot run %s: %s\n"
+            "wal-e: this user must be able to read it, the Python that its first line names, and all folders above them\n",
+            slash != NULL ? path : SIBLING, strerror(errno));
     for (; *argv != NULL; argv++)
         if (strcmp(*argv, "wal-fetch") == 0)
             return BROKEN_FETCH;

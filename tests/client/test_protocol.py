@@ -187,6 +187,7 @@ def test_h07_h14_without_the_whole_program_the_code_says_try_again(
     returned, out, err = Client(alone).run(command, b"x", b"y", env=env)
     assert (returned, out) == (code, b"")
     assert b"cannot run" in err
+    assert b"this user must be able to read it" in err
 
 
 def test_the_program_that_the_native_one_becomes_asks_no_second_time(
