@@ -102,7 +102,8 @@ class Store(Protocol):
 def check_key(key: str) -> str:
     """Returns the key, or raises `Misconfigured` where it is not in the alphabet that all drivers share."""
     if _KEY.fullmatch(key) is None or ".." in key.split("/") or "." in key.split("/"):
-        raise Misconfigured(f'"{key}" cannot be the name of an object')
+        hint = "Check the path of the archive's address: letters, digits and _.~+=@%:,- may be in it."
+        raise Misconfigured(f'"{key}" cannot be the name of an object', hint=hint)
     return key
 
 

@@ -25,6 +25,7 @@ from wal_e.store.drivers.s3.options import (
     STS_ENDPOINT,
     TOKEN_FILE,
 )
+from wal_e.store.drivers.s3.profile import home
 
 METADATA_URL: Final = "http://169.254.169.254"
 CONTAINER_URL_ECS: Final = "http://169.254.170.2"
@@ -81,6 +82,7 @@ def _fetching(settings: Settings, patience: float) -> Login:
         return Login(partial(fetch.container_keys, address, settings, patience), fetch.AGENT, host)
     raise Misconfigured(
         "no credentials for S3 are set",
+        detail=f"Nor does the profile in use hold any in ~/.aws, where ~ is {home()}.",
         hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or AWS_INSTANCE_PROFILE=true on an "
         "instance of AWS.",
     )

@@ -176,7 +176,7 @@ def _absent(name: str, settings: Settings, files: list[_File]) -> Misconfigured:
     places = " and ".join(f'"{file.path}"{_access(file)}' for file in files)
     return Misconfigured(
         f'there is no profile "{name}" in the files of AWS\'s tools',
-        detail=f"{settings.source(PROFILE)} asks for it; looked into {places}, where ~ is {_home()}.",
+        detail=f"{settings.source(PROFILE)} asks for it; looked into {places}, where ~ is {home()}.",
         hint="Check the name and the home; AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE name other files.",
     )
 
@@ -192,7 +192,8 @@ def _access(file: _File) -> str:
     return "" if os.access(file.path.expanduser(), os.R_OK) else ", which cannot be read"
 
 
-def _home() -> str:
+def home() -> str:
+    """Return the directory that ~ means for the user that runs this."""
     try:
         return str(Path.home())
     except RuntimeError:
