@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -353,7 +354,12 @@ static int ask(char *const *argv)
     return code;
 }
 
-/* Becomes the sibling program, which need not ask an agent again; returns what to exit with where that fails. */
+/*
+ * Becomes the sibling program, which need not ask an agent again; returns what to exit with where that fails.
+ *
+ * SIGINT waits until entry.py lets it through: an interpreter that it meets while it starts ends with a traceback and
+ * code 1, which of wal-fetch would mean that the archive has no such file.
+ */
 static int become_python(char *const *argv)
 {
     char path[PATH_MAX + sizeof SIBLING], number[24];
@@ -363,6 +369,10 @@ static int become_python(char *const *argv)
     char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
     if (slash != NULL) {
         memcpy(slash + 1, SIBLING, sizeof SIBLING);
+        sigset_t interrupt;
+        sigemptyset(&interrupt);
+        sigaddset(&interrupt, SIGINT);
+        sigprocmask(SIG_BLOCK, &interrupt, NULL);
         execv(path, argv);
     }
     fprintf(stderr,

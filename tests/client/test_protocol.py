@@ -3,6 +3,7 @@
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.place import PROJECT
 from lab.processes import wait_until
 from tests.client.fake import DIRECT, PROTOCOL, Client, FakeAgent, Speak, say, socket_name
 
@@ -174,6 +176,20 @@ def test_an_interrupt_ends_it_at_once(client: Client, agent: Make, env: dict[byt
             go.append(True)
             process.communicate(timeout=60)
         assert process.returncode == 5
+
+
+def test_h14_an_interrupt_waits_until_the_interpreter_has_started(
+    native: Client, tmp_path: Path, env: dict[bytes, bytes]
+) -> None:
+    """Python ends with 1 where one comes while it starts, which of wal-fetch means that there is no such file."""
+    alone = tmp_path / "wal-e"
+    alone.write_bytes(native.program.read_bytes())
+    alone.chmod(0o755)
+    sibling = tmp_path / "wal-e-python"
+    program = f"{sys.executable} -c 'from wal_e.entry import main; main()'"
+    sibling.write_text(f"#!/bin/sh\nkill -s INT $$\necho held\nexec {program} version\n")
+    sibling.chmod(0o755)
+    assert Client(alone).run(b"version", env=env, cwd=PROJECT) == (-signal.SIGINT, b"held\n", b"")
 
 
 @pytest.mark.parametrize(("command", "code"), [(b"wal-push", 2), (b"wal-fetch", 200), (b"backup-list", 2)])
