@@ -634,3 +634,19 @@ def test_h46_on_swift_at_most_one_of_several_wins(swift_tempauth: SwiftInfo, swi
                 wins += 1
             assert leases(stores[0]) == set()
     assert wins > 0
+
+
+class ReadOnly(FaultyStore):
+    """Credentials that may store nothing."""
+
+    def put(self, key: str, body: Body, *, create_only: bool = False) -> ObjectInfo:
+        raise Denied(f"{key} of {body.size} bytes may not be stored ({create_only=})")
+
+
+def test_who_may_not_store_is_refused_without_a_word_about_a_lease_that_nobody_has() -> None:
+    heard = Listener()
+    with Lease(without_faults(ReadOnly, MemoryStore()), "backup-push", heard, Clock().timing()) as lease:
+        with pytest.raises(Denied):
+            lease.acquire()
+        assert abs(lease.now() - datetime.now(UTC)) < timedelta(minutes=1)
+    assert not heard.text

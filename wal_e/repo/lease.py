@@ -77,7 +77,7 @@ class Lease:
         self._number = 0
         self._standing = claim_key(self.name, 0)
         self._renewed = 0.0
-        self._stored = 0.0
+        self._stored = self._timing.clock()
         self._store_time = datetime.now(UTC)
         self._may_delete = True
         self._ended: list[Claim] = []
@@ -104,7 +104,11 @@ class Lease:
         On a store whose listings may lag it takes some seconds; after a crash elsewhere, `Timing.watch`.
         """
         self._renewed = self._timing.clock()
-        self._put(0)
+        try:
+            self._put(0)
+        except Denied:
+            self._keys = []  # nothing to release, and no right to say so
+            raise
         self._stored = self._timing.clock()
         if not self._store.capabilities.atomic_create:
             self._timing.sleep(self._timing.settle)
