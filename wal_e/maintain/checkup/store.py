@@ -122,6 +122,7 @@ class _Scratch:
             else:
                 hint = f"{error.hint or ''} Only deletion needs this: a host that archives can do without.{left}"
                 yield warning(name, explained(error), hint.strip())
+                left = ""  # once is enough
 
     def clean(self) -> None:
         """Deletes what is left, all at once or else one by one as far as is allowed; an outage ends it for good."""
