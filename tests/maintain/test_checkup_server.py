@@ -80,6 +80,7 @@ def test_good_commands(text: str) -> None:
         'WABS_SAS_TOKEN="sv=1&sig=hush"',
         "AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=hush'",
         "os_password=hush",
+        "https_proxy=http://me:hush@proxy SWIFT_PASSWORD=hush",
     ],
 )
 @pytest.mark.parametrize("program", ["wal-e wal-push %p", "archive.sh %p"])

@@ -335,7 +335,7 @@ def test_another_users_home_is_told_where_a_profile_is_asked_for(home: Path, pg_
     assert str(pg_tmp) in named.stderr
     unnamed = wal_e_cli("backup-list", env=variables)
     assert "no credentials for S3 are set" in unnamed.stderr
-    assert "where ~ is " in unnamed.stderr
+    assert f"~ is {pg_tmp}." in unnamed.stderr
     in_file = wal_e_cli("backup-list", env=variables | {"AWS_CONFIG_FILE": str(pg_tmp / ".aws/config")})
     assert "Permission denied" in in_file.stderr
 

@@ -43,7 +43,7 @@ def look(endpoint: Endpoint, variables: Mapping[str, str]) -> Iterator[Finding]:
     `variables` say whether a proxy is in between. Then the proxy's name and connection are looked at, and what is
     behind it is left to the requests.
     """
-    what, hint = endpoint.what, f"Check the address of {endpoint.what} (its region, too), and /etc/resolv.conf."
+    what, hint = endpoint.what, f"Check the address of {endpoint.what}, and /etc/resolv.conf."
     name = urlsplit(endpoint.url).netloc.rpartition("@")[2]
     try:
         place = _place(endpoint.url)

@@ -182,7 +182,7 @@ def not_the_service(what: str, service: Service, detail: str | None = None) -> U
 
 
 @contextmanager
-def listing(what: str, service: Service) -> Iterator[None]:
+def listing_errors(what: str, service: Service) -> Iterator[None]:
     """
     No listing is of something absent: a 404 that does not mean the container comes from another place than is meant.
 

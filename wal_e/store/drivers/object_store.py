@@ -29,7 +29,7 @@ from wal_e.store.drivers.object_errors import (
     Answer,
     Service,
     container_missing,
-    listing,
+    listing_errors,
     not_the_service,
     store_error,
 )
@@ -183,7 +183,7 @@ class ObjectStore:
         yield from listing
 
     def _entries(self, what: str, folder: str, begin: str) -> Iterator[Any]:
-        with listing(what, self._kind.service), self._errors(what):
+        with listing_errors(what, self._kind.service), self._errors(what):
             for page in self._obstore.list(self._reader, folder or None, offset=begin or None):
                 self._container_seen = True
                 yield from page

@@ -82,7 +82,7 @@ def _fetching(settings: Settings, patience: float) -> Login:
         return Login(partial(fetch.container_keys, address, settings, patience), fetch.AGENT, host)
     raise Misconfigured(
         "no credentials for S3 are set",
-        detail=f"Nor does the profile in use hold any in ~/.aws, where ~ is {home()}.",
+        detail=f"Nor does the profile in use hold any, in AWS's own files; ~ is {home()}.",
         hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or AWS_INSTANCE_PROFILE=true on an "
         "instance of AWS.",
     )
