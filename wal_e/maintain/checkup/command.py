@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wal_e.config import HIDDEN, without_password
+from wal_e.config import HIDDEN, without_secrets
 from wal_e.finding import Finding, failed, ok, warning
 
 NAME: Final = "archive_command"
@@ -28,7 +28,7 @@ _SECRET = re.compile(
 def judge_command(text: str) -> Iterator[Finding]:
     """Yields what is wrong with a command that is set, or that nothing is; a secret in it is not shown."""
     words = _words(text)
-    text = without_password(_SECRET.sub(rf"\1{HIDDEN}", text))
+    text = without_secrets(_SECRET.sub(rf"\1{HIDDEN}", text))
     findings = [*_what_runs(text, words), *_failures_lost(words)]
     if not findings and "%p" not in text.replace("%%", ""):
         findings.append(failed(NAME, "%p is missing, so wal-push gets no file", f"Write {GOOD}"))
