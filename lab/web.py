@@ -69,7 +69,7 @@ class Web:
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
 
-            do_GET = do_PUT = do_POST = do_HEAD = reply  # noqa: N815 - as http.server calls them
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = reply  # noqa: N815 - as http.server calls them
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -28,7 +28,6 @@ from wal_e.store.drivers.object_clients import Clients, Make, import_obstore
 from wal_e.store.drivers.object_errors import (
     Answer,
     Service,
-    container_missing,
     listing_errors,
     not_the_service,
     store_error,
@@ -95,8 +94,8 @@ class ObjectStore:
         try:
             with self._errors(what):
                 self._obstore.put(client, check_key(key), data, attributes=attributes, mode=mode, use_multipart=False)
-        except NotFound as error:
-            raise container_missing(self._kind.service) from error
+        except NotFound as error:  # as for a listing
+            raise not_the_service(what, self._kind.service, error.detail) from error
         except Denied:
             self._confirm_container(key)  # some services refuse what they would have to make a bucket for
             raise

@@ -28,6 +28,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 _MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/=]+)")
 SUCCESS: Final = range(200, 300)
 UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
 # What JSON errors call the things that XML errors have a code for.
 _CODES: Final = {
     "conditionNotMet": "PreconditionFailed",
@@ -264,6 +265,8 @@ class Wire:
             said, reason = _message(read_whole(answer.raw, self.patience))
         except (HTTPError, OSError) as error:
             raise _no_answer(what, error) from error
+        if answer.status_code == NOT_FOUND and not reason and (not said or said.startswith("<")):
+            return not_the_service(what, self.service)  # Google says what is missing, in a document or a line of text
         code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
         wait = parse_retry_after(answer.headers.get("Retry-After"))
         return answer_error(Answer(answer.status_code, code, said.rstrip("."), wait), what, self.service)

@@ -60,10 +60,7 @@ class SwiftStore:
         what = f'could not store "{key}"'
         if body.size > MAX_OBJECT:
             raise Misconfigured(f"{what}: {body.size} bytes are more than the 5 GiB that Swift takes in one object")
-        md5, xxh3 = Checksum(md5=True), Checksum()
-        for piece in body.look():
-            md5.add(piece)
-            xxh3.add(piece)
+        md5, xxh3 = _checksums(body)
         answer: dict[str, Any] = {}
         headers = {_XXH3: xxh3.etag.removeprefix(XXH3)} | ({"If-None-Match": "*"} if create_only else {})
 
@@ -193,6 +190,15 @@ class SwiftStore:
         except NotFound as error:
             raise container_missing(self._container) from error
         self._container_seen = True
+
+
+def _checksums(body: Body) -> tuple[Checksum, Checksum]:
+    """Return the MD5 and the XXH3 of a body, which is read once for both."""
+    md5, xxh3 = Checksum(md5=True), Checksum()
+    for piece in body.look():
+        md5.add(piece)
+        xxh3.add(piece)
+    return md5, xxh3
 
 
 def _expected(what: str, headers: dict[str, str], start: int, length: int | None) -> int | None:
