@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 from lab.aws_signature import Signed, sign, signature
-from lab.faultproxy import Answer, Guard, Head
+from lab.faultproxy import Guard, Head
+from lab.faults import Answer
 
 ROLES = "/latest/meta-data/iam/security-credentials/"
 TOKEN = "x-aws-ec2-metadata-token"

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from lab.azurite import ACCOUNT, API_VERSION, KEY
-from lab.faultproxy import Answer, Head
+from lab.faultproxy import Head
+from lab.faults import Answer
 
 RESOURCE = "https://storage.azure.com"
 ISSUER = "https://sts.windows.net/lab/"

@@ -1,5 +1,6 @@
 """
 An HTTP proxy that misbehaves at a request of one's choice, between a client and a real server, in the test's process.
+What it can do wrong is in `lab.faults`.
 
 `lab.chaosproxy` breaks connections; this one understands requests: it counts them, can answer in the server's place,
 and changes answers. A test arms one rule for each number in turn until an operation no longer reaches it:
@@ -10,8 +11,8 @@ and changes answers. A test arms one rule for each number in turn until an opera
         if not proxy.struck:
             break
 
-Requests are passed on as they came, the Host header too, so signatures stay valid. A guard may look at each of them
-first, as a service's login does, and the client's side may have TLS.
+Requests are passed on as they came, the Host header too, so signatures stay valid, unless `rewrite` changes them. A
+guard may look at each of them first, as a service's login does, and the client's side may have TLS.
 """
 
 import contextlib
@@ -23,73 +24,27 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from lab.faults import (
+    Answer,
+    BreakAnswer,
+    BreakRequest,
+    ChangeHeaders,
+    CutAnswer,
+    Fault,
+    FlipAnswer,
+    LoseAnswer,
+    Meanwhile,
+    Rule,
+    SlowAnswer,
+    SlowRequest,
+)
+
 CHUNK = 65536
 NO_BODY = frozenset({204, 304})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """
-    The proxy answers, and the server is not asked.
-
-    As a server does that reads no further, it answers after `read` bytes of the request's body and hangs up; None: it
-    reads them all.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    read: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BreakRequest:
-    """Both sides get a RST after so many bytes of the request's body."""
-
-    after: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LoseAnswer:
-    """The server does what it was asked to, and the client gets a RST in place of the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class BreakAnswer:
-    """The client gets the head, so many bytes of the body, and a RST."""
-
-    after: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CutAnswer:
-    """The head announces the whole body, so many bytes come, and the connection ends as if that were all."""
-
-    after: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SlowAnswer:
-    """The body comes `size` bytes at a time, with `pause` seconds before each."""
-
-    size: int
-    pause: float
-
-
-@dataclass(frozen=True, slots=True)
-class FlipAnswer:
-    """One bit of the body's first byte is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeHeaders:
-    """The headers with these names (in lower case) get other values."""
-
-    changes: Mapping[str, Callable[[str], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +59,16 @@ class Head:
 Guard = Callable[[Head], Answer | Mapping[str, str]]
 """Answers a request in the server's place, or returns the headers that it is passed on with."""
 
-Fault = Answer | BreakRequest | LoseAnswer | BreakAnswer | CutAnswer | SlowAnswer | FlipAnswer | ChangeHeaders
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The fault strikes from the `first` to the `last` (None: every later one) of the requests that `match` finds."""
-
-    fault: Fault
-    first: int = 1
-    last: int | None = None
-    match: str = ""  # a regular expression, for "METHOD /path?query"
-
-    @classmethod
-    def at(cls, number: int, fault: Fault, match: str = "") -> "Rule":
-        """Strike once."""
-        return cls(fault, number, number, match)
+Rewrite = Callable[[str, dict[str, str]], str]
+"""Given a request's path and query, and its headers, which it may change, returns what is asked for instead."""
 
 
 class FaultProxy:
-    """Listens on a port of 127.0.0.1 while the `with` block lasts; rules may be armed at any time."""
+    """
+    Listens on a port of 127.0.0.1 while the `with` block lasts; rules may be armed at any time.
+
+    `rewrite` changes every request that is passed on; `requests` has them as they came.
+    """
 
     def __init__(
         self,
@@ -131,10 +76,12 @@ class FaultProxy:
         target_host: str = "127.0.0.1",
         *,
         guard: Guard | None = None,
+        rewrite: Rewrite = lambda path, _headers: path,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.target = (target_host, target_port)
         self.guard = guard or (lambda head: head.headers)
+        self.rewrite = rewrite
         self.requests: list[str] = []
         self.heads: list[Head] = []
         self.struck = 0
@@ -249,6 +196,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(fault.body)
             return
+        if isinstance(fault, Meanwhile):
+            fault.action()
         upstream = http.client.HTTPConnection(*self.server.proxy.target, timeout=60)
         try:
             self._send(upstream, passed, fault)
@@ -262,16 +211,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _size(self) -> int:
         return int(self.headers.get("Content-Length") or 0)
 
-    def _send(self, upstream: http.client.HTTPConnection, headers: Mapping[str, str], fault: Fault | None) -> None:
-        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+    def _send(self, upstream: http.client.HTTPConnection, passed: Mapping[str, str], fault: Fault | None) -> None:
+        headers = dict(passed)
+        path = self.server.proxy.rewrite(self.path, headers)
+        upstream.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
             if name not in {"expect", "connection"}:
                 upstream.putheader(name, value)
         upstream.endheaders()
         left = self._size()
         limit = fault.after if isinstance(fault, BreakRequest) else left
+        most = fault.size if isinstance(fault, SlowRequest) else CHUNK
+        if isinstance(fault, SlowRequest):  # else the system takes it all and keeps it
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, fault.size)
         while left and limit:
-            piece = self.rfile.read(min(left, limit, CHUNK))
+            if isinstance(fault, SlowRequest):
+                self._pause(fault.pause)
+            piece = self.rfile.read(min(left, limit, most))
             if not piece:
                 raise ConnectionResetError("the client went away")
             upstream.send(piece)
@@ -291,7 +247,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = [(name, value) for name, value in headers if name.lower() not in hop]
         bodiless = self.command == "HEAD" or answer.status in NO_BODY
         chunked = not bodiless and answer.length is None
-        self._head(answer.status, dict(headers) | ({"Transfer-Encoding": "chunked"} if chunked else {}))
+        slow = fault if isinstance(fault, SlowAnswer) and fault.head else None
+        self._head(answer.status, dict(headers) | ({"Transfer-Encoding": "chunked"} if chunked else {}), slow)
         if bodiless:
             return
         for piece in self._pieces(answer, fault):
@@ -307,8 +264,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             piece = answer.read(fault.size if isinstance(fault, SlowAnswer) else min(CHUNK, limit or CHUNK))
             if not piece:
                 return
-            if isinstance(fault, SlowAnswer) and self.server.closing.wait(fault.pause):
-                return
+            if isinstance(fault, SlowAnswer):
+                self._pause(fault.pause)
             if isinstance(fault, FlipAnswer) and first:
                 piece = bytes([piece[0] ^ 1]) + piece[1:]
             first = False
@@ -318,11 +275,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._reset()
         self.close_connection = True
 
-    def _head(self, status: int, headers: Mapping[str, str]) -> None:
-        self.send_response_only(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
+    def _head(self, status: int, headers: Mapping[str, str], slow: SlowAnswer | None = None) -> None:
+        lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, '')}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        whole = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if slow is None:
+            self.wfile.write(whole)
+            return
+        for start in range(0, len(whole), slow.size):
+            self._pause(slow.pause)
+            self.wfile.write(whole[start : start + slow.size])
+
+    def _pause(self, seconds: float) -> None:
+        if self.server.closing.wait(seconds):
+            raise ConnectionResetError("the proxy ends")
 
     def _reset(self) -> None:
         _linger_not(self.connection)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from lab.faultproxy import Answer, Head
+from lab.faultproxy import Head
+from lab.faults import Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lab.aws_signature import Signed, sign
-from lab.faultproxy import Answer, FaultProxy, Head
+from lab.faultproxy import FaultProxy, Head
+from lab.faults import Answer
 from lab.seaweed import KEY, SECRET
 from tests.backup.tiny import check_restorable, push
 from tests.plugins.buckets import Buckets

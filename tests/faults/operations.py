@@ -1,6 +1,7 @@
 """What the fault tests do with an archive, and what must be true of it afterwards, however it ended."""
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,18 +33,22 @@ class Operation:
     """
     One operation on an archive that `prepare` filled past the proxy; `scratch` is an empty directory.
 
-    `run` does it and checks what it returned; `check_failed` looks at what it left where it raised. Operations that
-    only read share one archive. `denied` says that one answer will claim that an object is not there, though it is.
+    `run` does it and checks what it returned; `check_failed` looks at what it left where it raised. Where the archive
+    is `shared`, `renew` brings it back to what it was before each further run. `denied` says that one answer will claim
+    that an object is not there, though it is.
     """
 
     archive: Archive
     scratch: Path
     source: Path
     denied: bool = False
-    reads: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     def prepare(self) -> None:
         """Fill the archive."""
+
+    def renew(self) -> None:
+        """Bring the archive back to what it was; nothing where the operation only reads."""
 
     def run(self, store: Store) -> None:
         """Do it."""
@@ -82,7 +87,7 @@ class WalPushAgain(WalPush):
 class WalFetch(Operation):
     """`wal-fetch` of a segment that is there: it is never called absent, and never half there."""
 
-    reads = True
+    shared = True
 
     def prepare(self) -> None:
         store = self.archive.beside()
@@ -124,12 +129,12 @@ class BackupPush(Operation):
         self._check(at_least=1)
 
     def _check(self, *, at_least: int) -> None:
-        beside = self.archive.beside()
-        names = [entry.name for entry in list_backups(beside)]
+        archive = self.archive.copy()
+        names = [entry.name for entry in list_backups(archive)]
         assert len(names) >= at_least
         for name in names:
             target = self.scratch / f"restored-{name}"
-            fetch(beside, target, name)
+            fetch(archive, target, name)
             assert restored_tree(target) == expected_tree(self.source)
             shutil.rmtree(target)
 
@@ -137,10 +142,11 @@ class BackupPush(Operation):
 class BackupFetch(Operation):
     """`backup-fetch`: the right files, or nothing that a server would start on."""
 
-    reads = True
+    shared = True
 
     def prepare(self) -> None:
         push(self.archive.beside(), self.source)
+        self.copy = self.archive.copy()
 
     def run(self, store: Store) -> None:
         target = self.scratch / "data"
@@ -151,7 +157,7 @@ class BackupFetch(Operation):
     def check_failed(self) -> None:
         target = self.scratch / "data"
         assert not (target / "global" / "pg_control").exists()
-        fetch(self.archive.beside(), target)
+        fetch(self.copy, target)
         assert restored_tree(target) == expected_tree(self.source)
         shutil.rmtree(target)
 
@@ -159,29 +165,42 @@ class BackupFetch(Operation):
 class Delete(Operation):
     """`delete retain 1` of two backups and WAL: what is kept is never touched, and a repeat finishes."""
 
+    shared = True
+
     def prepare(self) -> None:
-        self.whole = MemoryStore()
+        self.whole, self.kept = MemoryStore(), MemoryStore()
         for _ in range(2):
             push(self.whole, self.source)
         for number in range(3):
             self.whole.put(f"wal_005/{SegmentName(1, number, FIRST.segment_size)}.zst", Body.of(b"old"))
-        store = self.archive.beside()
-        for info in self.whole.list():
-            store.put(info.key, Body.of(read_object(self.whole, info.key)))
-        delete(self.whole)
+        self.renew()
+        copy(self.whole, self.kept)
+        delete(self.kept)
+
+    def renew(self) -> None:
+        copy(self.whole, self.archive.beside(), there=self._keys())
 
     def run(self, store: Store) -> None:
         delete(store)
-        if self.denied and self._keys() > {info.key for info in self.whole.list()}:
+        left, kept = self._keys(), {info.key for info in self.kept.list()}
+        if self.denied and left > kept:
             delete(self.archive.beside())  # an object that is said to be gone is not deleted, until the next time
-        assert self._keys() == {info.key for info in self.whole.list()}
+            left = self._keys()
+        assert left == kept
 
     def check_failed(self) -> None:
-        assert self._keys() >= {info.key for info in self.whole.list()}
+        assert self._keys() >= {info.key for info in self.kept.list()}
         self.run(_without_lease(self.archive.beside()))
 
     def _keys(self) -> set[str]:
         return {info.key for info in self.archive.beside().list()}
+
+
+def copy(source: Store, target: Store, there: Collection[str] = ()) -> None:
+    """Copy the objects that are not there."""
+    for info in source.list():
+        if info.key not in there:
+            target.put(info.key, Body.of(read_object(source, info.key)))
 
 
 def _without_lease(store: Store) -> Store:

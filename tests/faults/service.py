@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lab.faultproxy import FaultProxy, Rule
+from lab.faultproxy import FaultProxy
+from lab.faults import Rule
 from lab.keystone import KeystoneInfo
 from tests.plugins.buckets import Buckets
 from tests.store.settings import options_of
 from wal_e.config import Settings, load
-from wal_e.store.api import Store
+from wal_e.repo.layout import LEASE_PREFIX
+from wal_e.store.api import PATIENCE, Body, Store, read_object
+from wal_e.store.drivers.memory import MemoryStore
 from wal_e.store.drivers.swift.driver import SwiftStore
 from wal_e.store.registry import driver_for
 from wal_e.store.retry import Clock, RetryPolicy
@@ -66,6 +69,10 @@ class Service:
         """A prefix of its own."""
         return Archive(self, f"{self.scheme}://{self.place}/run-{next(self.numbers)}")
 
+    def at(self, url: str) -> Mapping[str, str]:
+        """What the driver reads, with another proxy's address."""
+        return {name: text.replace(self.proxy.url, url) for name, text in self.variables.items()}
+
     def arm(self, rule: Rule | None = None) -> None:
         """Count the requests of both proxies from zero, and have a rule for the store's."""
         self.proxy.arm(rule)
@@ -90,13 +97,29 @@ class Archive:
     service: Service
     address: str
 
-    def patient(self, skipping: Skipping | None = None, deadline: float = DEADLINE) -> Store:
+    def patient(self, skipping: Skipping | None = None) -> Store:
         """Through the proxy."""
-        return self._stack(self.service.store, (skipping or Skipping()).clock(), deadline)
+        return self._stack(self.service.store, (skipping or Skipping()).clock(), DEADLINE)
+
+    def hurried(self, store: Store, patience: float) -> Store:
+        """Over a store that was opened with this patience, by a real clock."""
+        return self._stack(store, Clock(), patience)
 
     def beside(self) -> Store:
         """Past the proxy."""
         return self._stack(self.service.beside, Clock(), DEADLINE)
+
+    def copy(self) -> MemoryStore:
+        """
+        All of it, in memory: to be looked at without a request for each look.
+
+        But for leases, for whose deletion a service may still work though the connection broke.
+        """
+        found, store = MemoryStore(), self.beside()
+        for info in store.list():
+            if not info.key.startswith(LEASE_PREFIX):
+                found.put(info.key, Body.of(read_object(store, info.key)))
+        return found
 
     def _stack(self, driver: Store, clock: Clock, deadline: float) -> Store:
         options = StackOptions(retry=RetryPolicy(deadline=deadline), clock=clock, wrap=lambda _: driver)
@@ -135,17 +158,18 @@ def bucket(fixture: str, request: pytest.FixtureRequest, *, hears_waits: bool = 
     with ExitStack() as stack:
         proxy = stack.enter_context(FaultProxy(urlsplit(info.url).port or 80))
         variables = info.at(proxy.url).environment()
-        store, beside = (_open(f"{info.scheme}://{name}", each) for each in (variables, info.environment()))
+        store, beside = (opened(f"{info.scheme}://{name}", each) for each in (variables, info.environment()))
         stack.callback(store.close)
         stack.callback(beside.close)
         list(store.list())  # only the first requests look whether there is a bucket
         yield Service(info.scheme, name, proxy, None, store, beside, variables, hears_waits)
 
 
-def _open(address: str, variables: Mapping[str, str]) -> Store:
+def opened(address: str, variables: Mapping[str, str], patience: float = PATIENCE) -> Store:
+    """The bare driver of an address, for a caller with this patience in seconds."""
     url = parse_url(address)
     driver = driver_for(url.scheme)
-    return driver.open(url, load(driver.options(), environ=variables))
+    return driver.open(url, load(driver.options(), environ=variables), patience)
 
 
 SERVICES: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Service]]] = {

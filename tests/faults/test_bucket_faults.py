@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.faultproxy import Answer, BreakAnswer, CutAnswer, Fault, Rule
+from lab.faults import Answer, BreakAnswer, CutAnswer, Fault, Rule
 from tests.faults import service as services
 from tests.faults.service import DEADLINE, Service, Skipping
 from wal_e.errors import Exists, NotFound, ShortRead, StoreError, Throttled, Unavailable

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.faultproxy import Answer, BreakAnswer, BreakRequest, CutAnswer, Fault, FlipAnswer, LoseAnswer, Rule, SlowAnswer
+from lab.faults import Answer, BreakAnswer, BreakRequest, CutAnswer, Fault, FlipAnswer, LoseAnswer, Rule, SlowAnswer
 from tests.faults import service as services
 from tests.faults.service import DEADLINE, Service, Skipping
 from tests.store.settings import options_of

@@ -11,7 +11,8 @@ from lab import azurite
 from lab.azure_logins import Tokens, authority, managed_identity, shared_access
 from lab.azurite import ACCOUNT, KEY, AzuriteNode
 from lab.certificates import Authority
-from lab.faultproxy import Answer, Head
+from lab.faultproxy import Head
+from lab.faults import Answer
 from lab.web import Web
 from tests.plugins.buckets import Buckets
 from wal_e.config import load

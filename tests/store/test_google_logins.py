@@ -8,11 +8,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lab.faultproxy import Answer, Head
+from lab.faultproxy import Head
+from lab.faults import Answer
 from lab.web import Web
 from wal_e.config import load
 from wal_e.errors import Denied
-from wal_e.store.api import Store
+from wal_e.store.api import PATIENCE, Store
 from wal_e.store.registry import driver_for
 from wal_e.store.url import parse_url
 
@@ -28,12 +29,12 @@ def service_account_key() -> str:
     return key.private_bytes(*kinds).decode()
 
 
-def google(url: str, key: str, folder: Path) -> Store:
+def google(url: str, key: str, folder: Path, patience: float = PATIENCE) -> Store:
     about = {"type": "service_account", "client_email": "backup@x", "private_key": key, "token_uri": f"{url}/token"}
     (folder / "account.json").write_text(json.dumps(about))
     variables = {"GOOGLE_APPLICATION_CREDENTIALS": str(folder / "account.json"), "WALE_GS_ENDPOINT": url}
     driver = driver_for("gs")
-    return driver.open(parse_url("gs://bucket"), load(driver.options(), environ=variables))
+    return driver.open(parse_url("gs://bucket"), load(driver.options(), environ=variables), patience)
 
 
 def test_a_service_account_logs_in_to_google_and_a_refused_token_is_renewed_once(
@@ -46,7 +47,7 @@ def test_a_service_account_logs_in_to_google_and_a_refused_token_is_renewed_once
             made.append(1)
             return document({"access_token": f"google-{len(made)}", "expires_in": 3600})
         good = head.headers["authorization"] == "Bearer google-2"
-        return document({"items": []}) if good else document({}, 401)
+        return document({"kind": "storage#objects"}) if good else document({}, 401)
 
     with Web(answer) as web:
         store = google(web.url, service_account_key, tmp_path)

@@ -13,7 +13,8 @@ import pytest
 
 from lab.aws_logins import ROLES, Issuer, container_agent, instance_metadata, token_service
 from lab.certificates import Authority
-from lab.faultproxy import Answer, FaultProxy, Head
+from lab.faultproxy import FaultProxy, Head
+from lab.faults import Answer
 from lab.seaweed import KEY, SECRET
 from lab.web import Web
 from tests.plugins.buckets import Buckets

@@ -617,6 +617,9 @@ def test_a_page_of_somebody_else_is_an_outage_h20(
         store.delete(["k"])
 
 
+LISTED = {"Content-Type": "application/json", "X-Container-Object-Count": "1"}
+
+
 def test_more_names_than_two_full_pages_come_all_and_once_h45(scripted: tuple[type[Scripted], SwiftStore]) -> None:
     handler, store = scripted
     wanted = [f"k{number:05}" for number in range(25_000)]
@@ -629,7 +632,7 @@ def test_more_names_than_two_full_pages_come_all_and_once_h45(scripted: tuple[ty
         entry = {"bytes": 1, "hash": "0" * 32, "last_modified": "2026-11-23T10:00:00.123456"}
         start = bisect.bisect_right(wanted, after)
         page = [entry | {"name": name} for name in wanted[start : start + limits[-1]]]
-        return 200, {"Content-Type": "application/json"}, json.dumps(page).encode()
+        return 200, LISTED, json.dumps(page).encode()
 
     handler.script = script
     assert names(store) == wanted
@@ -644,7 +647,7 @@ def test_a_service_with_smaller_pages_is_listed_in_those(scripted: tuple[type[Sc
         if "limit" in query:
             return 412, {}, b"Maximum limit is 500"
         entry = {"name": "k", "bytes": 1, "hash": "0" * 32, "last_modified": "2026-11-23T10:00:00.000000"}
-        return 200, {"Content-Type": "application/json"}, json.dumps([] if "marker" in query else [entry]).encode()
+        return 200, LISTED, json.dumps([] if "marker" in query else [entry]).encode()
 
     handler.script = script
     assert names(store) == ["k"]

@@ -34,6 +34,7 @@ CHUNK: Final = MIB
 MAX_OBJECT: Final = 5 * GIB
 LIST_PAGE: Final = 1_000
 DELETERS: Final = 8  # Google's API deletes one object per request
+LISTING: Final = "storage#objects"  # what a listing calls itself
 FIELDS: Final = "name,size,updated,md5Hash"
 
 
@@ -108,13 +109,15 @@ class GoogleStore:
         """See `Store.list`."""
         what = f'could not list "{prefix}" in the bucket "{self._bucket}"'
         query = {"prefix": prefix, "startOffset": after, "maxResults": str(self.capabilities.list_page)}
-        query["fields"] = f"items({FIELDS}),nextPageToken"
+        query["fields"] = f"kind,items({FIELDS}),nextPageToken"
         while True:
             try:
                 with self._wire.request(what, Call("GET", self._objects, query)) as answer:
                     page = answer.json()
             except NotFound as error:
                 raise container_missing(service_of(self._bucket)) from error
+            if page.get("kind") != LISTING:  # an empty one says nothing else (H45)
+                raise not_the_service(what, service_of(self._bucket))
             self._bucket_seen = True
             # The offset itself is among what the service gives.
             found = (_info(what, item) for item in page.get("items", ()))

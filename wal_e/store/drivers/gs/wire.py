@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -175,7 +176,7 @@ class Wire:
             if answer.status_code == UNAUTHORIZED:
                 answer.close()
                 answer = self._send(what, session, call, renew=True)
-            failure = self._failure(what, answer)
+            failure = self._failure(what, call, answer)
         except BaseException:
             session.close()
             raise
@@ -205,7 +206,7 @@ class Wire:
     def _session(self) -> Any:
         import requests  # noqa: PLC0415 - costs 100 ms, and only Google needs it here
 
-        from wal_e.store.drivers.adapter import LargeBlocks  # noqa: PLC0415 - imports requests
+        from wal_e.store.drivers.adapter import Prompt  # noqa: PLC0415 - imports requests
 
         try:
             return self._idle.pop()
@@ -213,7 +214,7 @@ class Wire:
             session = requests.Session()
             session.verify = self._verify
             for scheme in ("http://", "https://"):
-                session.mount(scheme, LargeBlocks())
+                session.mount(scheme, Prompt(self.patience))
             return session
 
     def _send(self, what: str, session: Any, call: Call, *, renew: bool) -> Any:
@@ -241,7 +242,7 @@ class Wire:
         from google.auth import exceptions  # noqa: PLC0415 - only Google needs it
         from google.auth.transport.requests import Request  # noqa: PLC0415 - the same
 
-        login = Request(session=session)
+        login = partial(Request(session=session), timeout=timeouts(self.patience))  # else it waits for two minutes
         try:
             with self._lock:  # one thread renews a token, the others wait for it
                 if self._credentials is None:
@@ -256,7 +257,7 @@ class Wire:
         except exceptions.TransportError as error:
             raise _no_answer(what, error) from error
 
-    def _failure(self, what: str, answer: Any) -> StoreError | None:
+    def _failure(self, what: str, call: Call, answer: Any) -> StoreError | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - as above
 
         if answer.status_code in SUCCESS:
@@ -265,8 +266,9 @@ class Wire:
             said, reason = _message(read_whole(answer.raw, self.patience))
         except (HTTPError, OSError) as error:
             raise _no_answer(what, error) from error
-        if answer.status_code == NOT_FOUND and not reason and (not said or said.startswith("<")):
-            return not_the_service(what, self.service)  # Google says what is missing, in a document or a line of text
+        bare = not reason and (call.method == "DELETE" or not said or said.startswith("<"))
+        if answer.status_code == NOT_FOUND and bare:
+            return not_the_service(what, self.service)  # Google says what is missing: a document, of a download a line
         code = "NoSuchBucket" if "bucket does not exist" in said else _CODES.get(reason, reason)
         wait = parse_retry_after(answer.headers.get("Retry-After"))
         return answer_error(Answer(answer.status_code, code, said.rstrip("."), wait), what, self.service)

@@ -4,7 +4,7 @@ from typing import Any
 
 from swiftclient.client import HTTPConnection
 
-from wal_e.store.drivers.adapter import LargeBlocks
+from wal_e.store.drivers.adapter import Prompt
 from wal_e.store.drivers.pace import read_whole
 
 
@@ -16,7 +16,7 @@ class BoundedConnection(HTTPConnection):  # type: ignore[misc] # swiftclient has
         self._patience = patience
         self.requests_args["allow_redirects"] = False  # requests would take our token along to wherever it is sent
         for scheme in ("http://", "https://"):
-            self.request_session.mount(scheme, LargeBlocks())
+            self.request_session.mount(scheme, Prompt(patience))
 
     def getresponse(self) -> Any:
         """Return the answer as swiftclient wants it."""

@@ -13,6 +13,7 @@ from wal_e.store.drivers.swift.wire import Wire
 BATCH = 1_000  # Swift deletes one after the other, about 10 ms each, while the request waits
 HEADERS = {"Content-Type": "text/plain", "Accept": "application/json"}
 NO_CONTENT = 204
+TRANSACTION = "x-trans-id"  # a header of every answer of Swift's, and of Ceph's; a proxy's own 404 has none
 _NO_BULK = frozenset({400, 404, 405, 412, 501})
 
 
@@ -61,6 +62,8 @@ class Deleter:
         try:
             self._wire.call(what, request)
         except NotFound:
+            if TRANSACTION not in answer["headers"]:
+                raise not_swift(what) from None
             return True
         if answer["status"] != NO_CONTENT:
             raise not_swift(what)

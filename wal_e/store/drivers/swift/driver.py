@@ -32,6 +32,7 @@ MAX_OBJECT = 5 * GIB
 LIST_PAGE = 10_000
 FIRST_PAGE = 100  # most looks end here: whether there is anything, what the next segment is, where a manifest lies
 _XXH3 = "x-object-meta-xxh3"
+COUNT = "x-container-object-count"  # a header of every listing; what has none is not Swift's, and no empty one (H45)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
 
 Page = list[ObjectInfo]
@@ -167,12 +168,14 @@ class SwiftStore:
 
     def _page(self, what: str, prefix: str, after: str, limit: int | None) -> Page:
         try:
-            _, page = self._wire.call(
+            headers, page = self._wire.call(
                 what,
                 lambda client, where: client.get_container(
                     **where, container=self._container, prefix=prefix, marker=after, limit=limit
                 ),
             )
+            if COUNT not in headers:
+                raise not_swift(what)
             found = [_listed(entry) for entry in page]
         except NotFound as error:
             raise container_missing(self._container) from error

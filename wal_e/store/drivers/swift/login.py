@@ -155,7 +155,8 @@ def _account(options: SwiftOptions, plugin: Callable[[], Any], wait: float) -> A
 
     if options.insecure:
         allow_insecure()
-    session = Session(auth=plugin(), verify=_verify(options), timeout=wait)
+    session = Session(auth=plugin(), verify=_verify(options))
+    _bound(session, wait)
     interface = options.endpoint_type or "public"
     service_type = options.service_type or "object-store"
     return Account(session, service_type, interface, options.region or None, options.storage_url or None)
@@ -178,13 +179,22 @@ def _cloud_account(options: SwiftOptions, wait: float) -> Account:
             detail=f"The loader says: {str(error).rstrip('.')}.",
             hint="Check OS_CLOUD, and that clouds.yaml is in ~/.config/openstack or /etc/openstack.",
         ) from error
-    session.timeout = wait
+    _bound(session, wait)
     if options.insecure or options.cacert:
         session.verify = _verify(options)
     interface = options.endpoint_type or str(cloud.get_interface("object-store") or "public")
     service_type = options.service_type or cloud.get_service_type("object-store") or "object-store"
     region = options.region or cloud.get_region_name("object-store") or None
     return Account(session, service_type, interface.removesuffix("URL"), region, options.storage_url or None)
+
+
+def _bound(session: Any, wait: float) -> None:
+    """Have no wait of a login, and no answer as a whole, take more than so many seconds."""
+    from wal_e.store.drivers.adapter import Prompt  # noqa: PLC0415 - imports requests
+
+    session.timeout = wait
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Prompt(wait))
 
 
 def _storage_url(account: Account) -> str:
