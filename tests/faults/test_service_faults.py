@@ -4,10 +4,10 @@ Real services that misbehave at one request, or from one request on, at every re
 However it ends, nothing wrong is stored and nothing wrong is restored; where it fails, it says so in our own words,
 inside its deadline, and after a number of requests that is bounded.
 
-Enumerated are all pairs of a fault and a request that it can strike: on Swift and S3 those of every operation, on Azure
-and Google those of the cheap ones. The costly ones meet a fault at each request there, too, each fault in its turn:
-what they do about an error of a store does not depend on the driver that raised it. A fault of bodies strikes only
-requests, or answers, that have one; at others it would be none, or the same as one that strikes everything.
+Enumerated are all pairs of a fault and a request that it can strike: on S3 those of every operation, elsewhere those of
+the cheap ones. The costly ones meet a fault at each request there, too, each fault in its turn: what they do about an
+error of a store does not depend on the driver that raised it. A fault of bodies strikes only requests, or answers, that
+have one; at others it would be none, or the same as one that strikes everything.
 """
 
 import itertools
@@ -162,7 +162,7 @@ class Runs:
 
 CHEAP: list[type[Operation]] = [WalPush, WalPushAgain, WalFetch, WalFetchAbsent]
 COSTLY: list[type[Operation]] = [BackupPush, BackupFetch, Delete]
-WHOLE = ("swift", "s3")  # where costly operations meet all pairs, too
+WHOLE = ("s3",)  # where costly operations meet all pairs, too: on Swift each run takes twice as long
 LOGGED_IN = ("swift",)
 UNLOGGED = tuple(name for name in services.SERVICES if name not in LOGGED_IN)
 
