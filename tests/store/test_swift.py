@@ -760,4 +760,29 @@ def test_without_bulk_delete_each_key_is_deleted(
     deletes = [line for line in asked if line.startswith("DELETE")]
     assert deletes == [f"DELETE /v1/AUTH_a/c/{key}" for key in "abcd"]
     assert len([line for line in asked if line.startswith("GET")]) == 1
-    assert len([line for line in asked if line.startswith("POST")]) == (1 if info == 200 else 0)
+    assert len([line for line in asked if line.startswith("POST")]) == (2 if info == 200 else 0)
+
+
+@pytest.mark.parametrize("page", [(404, b""), (200, b"<html>Please log in.</html>")])
+def test_a_page_of_somebody_elses_does_not_turn_bulk_delete_off(
+    scripted: tuple[type[Scripted], SwiftStore], page: tuple[int, bytes]
+) -> None:
+    handler, store = scripted
+    asked: list[str] = []
+    offered = json.dumps({"bulk_delete": {"max_deletes_per_request": 100}}).encode()
+
+    def script(verb: str, _path: str) -> tuple[int, dict[str, str], bytes]:
+        asked.append(verb)
+        match verb:
+            case "GET":
+                return 200, {"Content-Type": "application/json"}, offered
+            case "POST" if asked.count("POST") == 1:
+                return page[0], {}, page[1]
+            case "POST":
+                return 200, {"Content-Type": "application/json"}, bulk_report([], 2)
+        return 204, {}, b""
+
+    handler.script = script
+    for keys in (["a", "b"], ["c", "d"]):
+        store.delete(keys)
+    assert asked == ["GET", "POST", "DELETE", "DELETE", "POST"]

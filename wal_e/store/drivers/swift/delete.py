@@ -82,8 +82,7 @@ class Deleter:
             return _checked(client, said)
 
         report = self._wire.call("could not delete objects", request)
-        if report is None:
-            self._batch = 1
+        if report is None:  # of these keys alone: the next ones may meet Swift again, and not somebody's page
             return self._each(keys)
         if report["Number Deleted"] + report["Number Not Found"] != len(keys):
             raise Misconfigured("could not delete objects: Swift did not account for all of them", detail=f"{report}.")
