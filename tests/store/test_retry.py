@@ -311,6 +311,27 @@ def test_a_stream_that_trickles_is_an_outage(rate: int, ends: bool) -> None:
     if ends:
         with pytest.raises(Unavailable, match="too slow"):
             read_object(b.store, "k")
-        assert b.time.time == 31  # the first chunk is always welcome
+        assert b.time.time == 30
     else:
         assert len(read_object(b.store, "k")) == size
+
+
+@pytest.mark.parametrize("first", [1, 1023])
+def test_the_first_few_bytes_of_a_trickle_restore_no_patience(first: int) -> None:
+    b = bench({}, RetryPolicy(deadline=30))
+    b.faulty.store.put("k", Body.of(bytes(5000)))
+
+    def slow(_key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        assert (start, length) == (0, None)
+        b.time.time += 20
+        yield bytes(first)
+        b.time.time += 11
+        yield bytes(1)
+
+    b.faulty.get = slow  # type: ignore[method-assign]
+    reader = b.store.get("k")
+    assert next(reader) == bytes(first)
+    b.time.time += 3600  # the reader's own time
+    with pytest.raises(Unavailable, match="too slow"):
+        next(reader)
+    assert b.time.time == 3631

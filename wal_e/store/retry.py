@@ -185,8 +185,8 @@ class Retrying:
             left = None if length is None else length - pieces.size
             try:
                 for chunk in self._store.get(key, start=start + pieces.size, length=left):
-                    if pieces.size or len(chunk) >= SLOWEST:  # the first few bytes may be all that a trickle brings
-                        tries.progress(len(chunk) if pieces.size else None)
+                    # The first few bytes restore no patience: they may be all that a trickle brings.
+                    tries.progress(len(chunk) if pieces.size or len(chunk) < SLOWEST else None)
                     pieces.add(chunk)
                     yield chunk
                     tries.resume()
