@@ -1,7 +1,7 @@
 """
-Complete object names in one bucket or container of S3, GCS or Azure, over the library obstore.
+Complete object names in one bucket or container of S3 or Azure, over the library obstore.
 
-What the three drivers share is here; each of them adds its options and says what is different. An object is sent in
+What the two drivers share is here; each of them adds its options and says what is different. An object is sent in
 one request, so that it is there whole or not at all and the service's own condition makes create-only what it says.
 obstore's own repeats are switched off: repeating is `store.retry`'s.
 
@@ -36,7 +36,7 @@ from wal_e.store.drivers.object_listing import Listing
 from wal_e.units import GIB, MIB
 
 CHUNK = MIB
-MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure and GCS allow as much
+MAX_OBJECT = 5 * GIB - 1  # S3's limit for one request; Azure allows as much
 NOWHERE: Final = "wal-e-looks-who-answers"  # a name that nobody gives
 CHECKSUM: Final = "xxh3"  # the name of our metadata
 
